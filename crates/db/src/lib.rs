@@ -1,0 +1,1 @@
+//! One pool over PostgreSQL or SQLite, whose queries are written once and traced.

@@ -1,0 +1,1 @@
+//! The REST APIs in front of the gRPC services.

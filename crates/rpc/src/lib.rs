@@ -1,0 +1,1 @@
+//! How a gRPC service of mall is served and called.

@@ -1,0 +1,1 @@
+//! user.rpc: accounts, logging in, profiles.

@@ -1,0 +1,1 @@
+//! Takes traces over OTLP, keeps the newest in bounded memory, shows them in Jaeger's UI.
