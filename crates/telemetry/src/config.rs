@@ -1,0 +1,150 @@
+//! The `telemetry` section of every configuration file; go-zero's `Telemetry` block is read as it stands.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redact::Secret;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+mod env;
+
+/// Where traces go, how many, and how logs look.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The service's name in traces, metrics and logs: `user.rpc`.
+    #[serde(alias = "Name")]
+    pub name: String,
+    /// Where spans go: a URL or `host:port`; for `file` a path. Default: the batcher's own port on 127.0.0.1.
+    #[serde(alias = "Endpoint", deserialize_with = "endpoint")]
+    pub endpoint: Option<String>,
+    /// The share of new traces that is kept, 0 to 1 (1); a trace that came from a caller follows the caller's choice.
+    #[serde(alias = "Sampler")]
+    pub sampler: f64,
+    /// How spans are sent (`otlpgrpc`).
+    #[serde(alias = "Batcher")]
+    pub batcher: Batcher,
+    /// Headers of every export, such as a token; shown as `***`.
+    #[serde(alias = "OtlpHeaders", serialize_with = "masked")]
+    pub headers: BTreeMap<String, Secret<String>>,
+    /// The path of `otlphttp` where the endpoint has none (`/v1/traces`).
+    #[serde(alias = "OtlpHttpPath")]
+    pub path: Option<String>,
+    /// Whether an endpoint without a scheme is spoken to with TLS (false).
+    #[serde(alias = "OtlpHttpSecure")]
+    pub secure: bool,
+    /// No spans at all (false); logs and metrics stay, and a caller's trace context is passed on.
+    #[serde(alias = "Disabled")]
+    pub disabled: bool,
+    /// More attributes of this process: `deployment.environment.name: production`.
+    pub attributes: BTreeMap<String, String>,
+    /// The queue between the requests and the collector.
+    pub queue: Queue,
+    /// How logs look.
+    pub log: LogConfig,
+}
+
+/// A way to send spans.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Batcher {
+    /// OTLP over gRPC; port 4317.
+    #[default]
+    OtlpGrpc,
+    /// OTLP over HTTP with protobuf; port 4318.
+    OtlpHttp,
+    /// Zipkin's JSON; port 9411.
+    Zipkin,
+    /// The reference's agentless Jaeger, which no Jaeger has any more: OTLP over gRPC to port 4317 of the same host.
+    Jaeger,
+    /// A file of OTLP's JSON, one batch a line.
+    File,
+    /// The same lines to the standard output.
+    Stdout,
+}
+
+/// The queue of finished spans: what does not fit is dropped and counted.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Spans that may wait (2048).
+    pub size: usize,
+    /// Spans sent at once (512).
+    pub batch: usize,
+    /// How long a span waits for others at most (1s).
+    #[serde(with = "humantime_serde")]
+    pub delay: Duration,
+    /// How long a batch may take, retries included (10s).
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+/// How logs look; they are written to the standard error.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `text` for people, `json` for machines (text).
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or for each target: `info,user=debug` (info); RUST_LOG overrides it.
+    pub level: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line, coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "unknown_service".to_owned(),
+            endpoint: None,
+            sampler: 1.0,
+            batcher: Batcher::default(),
+            headers: BTreeMap::new(),
+            path: None,
+            secure: false,
+            disabled: false,
+            attributes: BTreeMap::new(),
+            queue: Queue::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { size: 2048, batch: 512, delay: Duration::from_secs(1), timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+fn masked<S: Serializer>(headers: &BTreeMap<String, Secret<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.keys().map(|name| (name, "***")))
+}
+
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let endpoint = Option::<String>::deserialize(deserializer)?.filter(|endpoint| !endpoint.is_empty());
+    match &endpoint {
+        Some(endpoint) if has_password(endpoint) => Err(serde::de::Error::custom(PASSWORD)),
+        _ => Ok(endpoint),
+    }
+}
+
+const PASSWORD: &str = "the endpoint must not contain a user or password: put them into `headers`";
+
+/// A URL is logged and shown, so it must hold no secret.
+fn has_password(endpoint: &str) -> bool {
+    endpoint.split_once("://").is_some_and(|(_, rest)| rest.split(['/', '?']).next().is_some_and(|a| a.contains('@')))
+}

@@ -1,0 +1,1 @@
+//! The standard `OTEL_*` variables; they override the configuration.

@@ -1,0 +1,232 @@
+//! A tower layer that gives every HTTP request a span named by its route, its measurements, and its trace id in the answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Poller, Poll, ready};
+use std::time::Instant;
+
+use ::http::{HeaderName, Method, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::{Span, metrics, propagate, semconv};
+
+/// The template of the route that answered, `/api/product/{id}`; the router puts it into the answer's extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route(Arc<str>);
+
+impl Route {
+    /// A route by its template, one of a bounded set.
+    pub fn new(template: impl Into<Arc<str>>) -> Self {
+        Self(template.into())
+    }
+
+    /// The template.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Gives every request a span of kind SERVER, and every answer `traceresponse` and `x-trace-id`.
+///
+/// A request without a [`Route`] in its answer is named by its method alone, never by its path.
+#[derive(Clone, Debug, Default)]
+pub struct ServerLayer;
+
+impl ServerLayer {
+    /// The layer; it belongs outside all others.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = Server<S>;
+
+    fn layer(&self, inner: S) -> Server<S> {
+        Server { inner }
+    }
+}
+
+/// The service that [`ServerLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct Server<S> {
+    inner: S,
+}
+
+impl<S, A, B> Service<Request<A>> for Server<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+{
+    type Response = Response<Body<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let exchange = Exchange::start(&request);
+        let inner = {
+            let _current = exchange.span.enter();
+            self.inner.call(request)
+        };
+        ResponseFuture { inner, exchange: Some(exchange) }
+    }
+}
+
+/// A request under way: it is measured and its span ended once, when its answer ends or is dropped.
+struct Exchange {
+    span: Span,
+    method: &'static str,
+    /// Kept until the route says that it may be recorded.
+    path: Option<String>,
+    labels: [KeyValue; 2],
+    start: Instant,
+    status: Option<StatusCode>,
+    route: Option<Route>,
+}
+
+impl Exchange {
+    fn start<A>(request: &Request<A>) -> Self {
+        let method = known(request.method());
+        let scheme = if request.uri().scheme_str() == Some("https") { "https" } else { "http" };
+        let parent = propagate::extract(request.headers());
+        let span = Span::start_under(&parent, SpanKind::Server, method.unwrap_or(semconv::UNKNOWN_HTTP));
+        let method = method.unwrap_or(semconv::OTHER);
+        let path = span.is_recording().then(|| request.uri().path().to_owned());
+        span.set(semconv::HTTP_REQUEST_METHOD, method);
+        span.set(semconv::URL_SCHEME, scheme);
+        let labels = [KeyValue::new(semconv::HTTP_REQUEST_METHOD, method), KeyValue::new(semconv::URL_SCHEME, scheme)];
+        metrics::HTTP_SERVER.active.add(1, &labels);
+        Self { span, method, path, labels, start: Instant::now(), status: None, route: None }
+    }
+
+    /// Takes what the head of the answer says, and says in it which trace this was.
+    fn answer<B>(&mut self, response: &mut Response<B>) {
+        self.status = Some(response.status());
+        self.route = response.extensions().get::<Route>().cloned();
+        if let (Some(route), Some(path)) = (&self.route, self.path.take()) {
+            let method = if self.method == semconv::OTHER { semconv::UNKNOWN_HTTP } else { self.method };
+            self.span.rename(format!("{method} {}", route.as_str()));
+            self.span.set(semconv::HTTP_ROUTE, route.0.clone());
+            self.span.set(semconv::URL_PATH, path);
+        }
+        let span = self.span.span_context();
+        if span.is_valid() {
+            let headers = response.headers_mut();
+            headers.insert(HeaderName::from_static(semconv::TRACERESPONSE), propagate::traceparent(&span));
+            headers.insert(HeaderName::from_static(semconv::X_TRACE_ID), propagate::trace_id_value(&span));
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        metrics::HTTP_SERVER.active.add(-1, &self.labels);
+        let mut labels = Vec::with_capacity(5);
+        labels.extend(self.labels.iter().cloned());
+        if let Some(route) = self.route.take() {
+            labels.push(KeyValue::new(semconv::HTTP_ROUTE, route.0));
+        }
+        let failure = match self.status {
+            Some(status) => {
+                self.span.set(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+                labels.push(KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
+                status.is_server_error().then(|| status.as_str().to_owned())
+            }
+            // The client went away before there was an answer.
+            None => Some("cancelled".to_owned()),
+        };
+        if let Some(failure) = failure {
+            self.span.fail(failure.clone());
+            labels.push(KeyValue::new(semconv::ERROR_TYPE, failure));
+        }
+        metrics::HTTP_SERVER.duration.record(self.start.elapsed().as_secs_f64(), &labels);
+    }
+}
+
+/// The name of a method of the HTTP standards; clients may make up others.
+fn known(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| method.as_str() == *known)
+}
+
+pin_project! {
+    /// The answer to a request, in the request's span.
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<Body<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = {
+            let _current = this.exchange.as_ref().map(|exchange| exchange.span.enter());
+            ready!(this.inner.poll(poller))
+        };
+        let mut exchange = this.exchange.take();
+        Poll::Ready(result.map(|mut response| {
+            if let Some(exchange) = &mut exchange {
+                exchange.answer(&mut response);
+            }
+            response.map(|inner| Body { inner, exchange })
+        }))
+    }
+}
+
+pin_project! {
+    /// The body of an answer; the request ends with it.
+    pub struct Body<B> {
+        #[pin]
+        inner: B,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<B: Default> Default for Body<B> {
+    fn default() -> Self {
+        Self { inner: B::default(), exchange: None }
+    }
+}
+
+impl<B: http_body::Body> http_body::Body for Body<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        poller: &mut Poller<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        let frame = {
+            let _current = this.exchange.as_ref().map(|exchange| exchange.span.enter());
+            ready!(this.inner.poll_frame(poller))
+        };
+        if frame.is_none() {
+            *this.exchange = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

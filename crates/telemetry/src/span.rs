@@ -1,0 +1,122 @@
+//! A span that ends when it is dropped, and the tracer that makes it.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::sync::OnceLock;
+
+use opentelemetry::context::{FutureExt as _, WithContext};
+use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _};
+use opentelemetry::{Context, ContextGuard, KeyValue, Value};
+use opentelemetry_sdk::trace::SdkTracer;
+
+use crate::semconv;
+
+/// Set by `init` unless telemetry is disabled, and by `testing::install`.
+pub(crate) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+
+/// A span: started by [`Span::start`], ended when dropped; without a tracer it is its parent, for nothing.
+///
+/// ```
+/// # async fn query() {}
+/// # async fn example() {
+/// use telemetry::{Span, SpanKind, semconv};
+/// let span = Span::start(SpanKind::Client, "SELECT users");
+/// span.set(semconv::DB_OPERATION_NAME, "SELECT");
+/// span.run(query()).await;
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Span {
+    context: Context,
+    /// The span in `context` is this one, not its parent.
+    own: bool,
+}
+
+impl Span {
+    /// Starts a child of the current span.
+    pub fn start(kind: SpanKind, name: impl Into<Cow<'static, str>>) -> Self {
+        Self::start_under(&Context::current(), kind, name)
+    }
+
+    /// Starts a child of the span in `parent`: for work that left its caller's thread.
+    pub fn start_under(parent: &Context, kind: SpanKind, name: impl Into<Cow<'static, str>>) -> Self {
+        match TRACER.get() {
+            Some(tracer) => {
+                let span = tracer.span_builder(name).with_kind(kind).start_with_context(tracer, parent);
+                Self { context: parent.with_span(span), own: true }
+            }
+            None => Self { context: parent.clone(), own: false },
+        }
+    }
+
+    /// Whether attributes are kept: costly ones need not be made otherwise.
+    pub fn is_recording(&self) -> bool {
+        self.own && self.context.span().is_recording()
+    }
+
+    /// Sets an attribute; its key is a constant of [`semconv`].
+    pub fn set(&self, key: &'static str, value: impl Into<Value>) {
+        if self.own {
+            self.context.span().set_attribute(KeyValue::new(key, value));
+        }
+    }
+
+    /// Sets the name again, where it is known only later.
+    pub fn rename(&self, name: impl Into<Cow<'static, str>>) {
+        if self.own {
+            self.context.span().update_name(name);
+        }
+    }
+
+    /// Marks the span as failed; `kind` is one of a bounded set and tells nothing secret.
+    pub fn fail(&self, kind: impl Into<Value>) {
+        if self.own {
+            let span = self.context.span();
+            span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, kind));
+            span.set_status(Status::error(""));
+        }
+    }
+
+    /// The context in which this span is the current one, to be given to another thread.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The ids of this span; invalid where there is none.
+    pub fn span_context(&self) -> SpanContext {
+        self.context.span().span_context().clone()
+    }
+
+    /// Makes this span the current one of the future: its logs and child spans belong to it.
+    pub fn run<F: Future>(&self, future: F) -> WithContext<F> {
+        future.with_context(self.context.clone())
+    }
+
+    /// Makes this span the current one of this thread until the guard is dropped; never hold it across an await.
+    #[must_use = "the span is current only while the guard lives"]
+    pub fn enter(&self) -> ContextGuard {
+        self.context.clone().attach()
+    }
+
+    /// Ends the span before it is dropped.
+    pub(crate) fn end(&self) {
+        if self.own {
+            self.context.span().end();
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        // A task that outlives the call may hold the context: the span ends here all the same.
+        self.end();
+    }
+}
+
+/// The id of the current trace.
+pub fn trace_id() -> Option<TraceId> {
+    Context::map_current(|context| {
+        let id = context.span().span_context().trace_id();
+        (id != TraceId::INVALID).then_some(id)
+    })
+}
