@@ -1,0 +1,131 @@
+//! The keys of the services: made, kept in files, read.
+//!
+//! `DIR/private/NAME.pem` is a service's private key (PKCS#8), `DIR/public/NAME/KID.pem` its public keys. A service
+//! may have several public keys, so that tokens of the last key are good while the next is taken up.
+
+mod files;
+mod pair;
+
+use std::path::{Path, PathBuf};
+
+use redact::Secret;
+
+pub(crate) use pair::{SigningKey, VerifyingKey};
+
+use crate::{Error, USER_AUDIENCE};
+
+/// A service's key, both halves as PEM texts: what a Kubernetes Secret holds.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The service.
+    pub name: String,
+    /// The key's id: its RFC 7638 thumbprint.
+    pub kid: String,
+    /// PKCS#8, for `private/NAME.pem`.
+    pub private: Secret<String>,
+    /// SubjectPublicKeyInfo, for `public/NAME/KID.pem`.
+    pub public: String,
+}
+
+/// A public key and whose it is.
+#[derive(Clone, Debug)]
+pub struct Public {
+    /// The service which signs with this key.
+    pub issuer: String,
+    /// The key's id: its RFC 7638 thumbprint.
+    pub kid: String,
+    /// SubjectPublicKeyInfo in PEM.
+    pub pem: String,
+    /// Where it was read.
+    pub path: PathBuf,
+}
+
+impl Pair {
+    /// A new key, kept nowhere.
+    pub fn generate(name: &str) -> Result<Self, Error> {
+        check_name(name)?;
+        let (key, private) = SigningKey::generate()?;
+        Ok(Self { name: name.to_owned(), kid: key.kid().to_owned(), private, public: key.public_pem() })
+    }
+
+    /// The key with which `name` signs, from the directory `dir`.
+    pub fn load(dir: &Path, name: &str) -> Result<Self, Error> {
+        check_name(name)?;
+        let path = files::private_path(dir, name);
+        let private = files::read_private(&path)?;
+        let Some(key) = SigningKey::from_pem(private.expose_secret()) else {
+            return Err(Error::NotAKey { path, kind: "private" });
+        };
+        Ok(Self { name: name.to_owned(), kid: key.kid().to_owned(), private, public: key.public_pem() })
+    }
+}
+
+/// Makes for each name the key that is missing, and answers the files it made.
+///
+/// What exists stays as it is, so this is safe to run again, and from two processes at once: both end with the same
+/// keys. Files are only the owner's from their first moment.
+pub fn generate(dir: &Path, names: &[&str]) -> Result<Vec<PathBuf>, Error> {
+    names.iter().try_for_each(|name| check_name(name))?;
+    let _lock = files::lock(dir)?;
+    let mut made = Vec::new();
+    for name in names {
+        let path = files::private_path(dir, name);
+        if !files::exists(&path)? {
+            files::write(&path, Pair::generate(name)?.private.expose_secret(), 0o600)?;
+            made.push(path);
+        }
+        // From what was read back, so that a run that was stopped between the two files is completed by the next.
+        made.extend(write_public(dir, &Pair::load(dir, name)?)?);
+    }
+    Ok(made)
+}
+
+/// Gives `name` a new private key and answers its pair; the public keys it had stay good.
+///
+/// A service signs with the new key, and others accept it, once they are started again. Remove the last public key
+/// when the tokens it verifies have expired.
+pub fn rotate(dir: &Path, name: &str) -> Result<Pair, Error> {
+    let pair = Pair::generate(name)?;
+    let _lock = files::lock(dir)?;
+    // The public half first: a private key must never be in use that no one can verify.
+    write_public(dir, &pair)?;
+    files::write(&files::private_path(dir, name), pair.private.expose_secret(), 0o600)?;
+    Ok(pair)
+}
+
+/// Every public key in the directory, by issuer and id.
+pub fn public(dir: &Path) -> Result<Vec<Public>, Error> {
+    let mut keys = Vec::new();
+    for (issuer, path) in files::public_paths(dir)? {
+        let pem = files::read(&path)?;
+        let Some(key) = VerifyingKey::from_pem(&pem) else { return Err(Error::NotAKey { path, kind: "public" }) };
+        keys.push(Public { issuer, kid: key.kid(), pem, path });
+    }
+    Ok(keys)
+}
+
+/// The key with which `name` signs.
+pub(crate) fn load_signing(dir: &Path, name: &str) -> Result<SigningKey, Error> {
+    let pair = Pair::load(dir, name)?;
+    let path = files::private_path(dir, name);
+    SigningKey::from_pem(pair.private.expose_secret()).ok_or(Error::NotAKey { path, kind: "private" })
+}
+
+fn write_public(dir: &Path, pair: &Pair) -> Result<Option<PathBuf>, Error> {
+    let path = files::public_path(dir, &pair.name, &pair.kid);
+    if files::exists(&path)? {
+        return Ok(None);
+    }
+    files::write(&path, &pair.public, 0o644)?;
+    Ok(Some(path))
+}
+
+/// A name becomes part of a path and the issuer of tokens.
+fn check_name(name: &str) -> Result<(), Error> {
+    let fits = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'));
+    let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if fits && starts && name.len() <= 63 && name != USER_AUDIENCE {
+        return Ok(());
+    }
+    Err(Error::Name(name.to_owned()))
+}
