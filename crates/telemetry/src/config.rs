@@ -1,6 +1,7 @@
 //! The `telemetry` section of every configuration file; go-zero's `Telemetry` block is read as it stands.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use redact::Secret;
@@ -21,6 +22,8 @@ pub struct Config {
     /// The share of new traces that is kept, 0 to 1 (1); a trace that came from a caller follows the caller's choice.
     #[serde(alias = "Sampler")]
     pub sampler: f64,
+    /// Whether the sampler decides alone, also for a trace that came from a caller (false).
+    pub ignore_parent: bool,
     /// How spans are sent (`otlpgrpc`).
     #[serde(alias = "Batcher")]
     pub batcher: Batcher,
@@ -33,6 +36,8 @@ pub struct Config {
     /// Whether an endpoint without a scheme is spoken to with TLS (false).
     #[serde(alias = "OtlpHttpSecure")]
     pub secure: bool,
+    /// A PEM file with the certificates that the collector's must come from, in place of the public ones.
+    pub ca: Option<PathBuf>,
     /// No spans at all (false); logs and metrics stay, and a caller's trace context is passed on.
     #[serde(alias = "Disabled")]
     pub disabled: bool,
@@ -110,6 +115,8 @@ impl Default for Config {
             headers: BTreeMap::new(),
             path: None,
             secure: false,
+            ca: None,
+            ignore_parent: false,
             disabled: false,
             attributes: BTreeMap::new(),
             queue: Queue::default(),

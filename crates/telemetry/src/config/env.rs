@@ -1,1 +1,264 @@
 //! The standard `OTEL_*` variables; they override the configuration.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use redact::Secret;
+
+use super::{Batcher, Config, has_password};
+use crate::{Error, semconv};
+
+type Pairs = Vec<(String, String)>;
+
+impl Config {
+    /// This configuration with what the process's `OTEL_*` variables say in its place; `init` does it as well.
+    pub fn with_env(self) -> Result<Self, Error> {
+        self.with_vars(|name| std::env::var(name).ok())
+    }
+
+    pub(crate) fn with_vars(mut self, var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        // An empty variable is an absent one, as the standard says.
+        let vars = Vars(|name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()));
+        if vars.parse("OTEL_SDK_DISABLED", |value| value.to_ascii_lowercase().parse().ok())? == Some(true) {
+            self.disabled = true;
+        }
+        self.resource(&vars)?;
+        self.exporter(&vars)?;
+        self.sampler(&vars)?;
+        let millis = |value: &str| value.parse().ok().map(Duration::from_millis);
+        vars.set("OTEL_BSP_SCHEDULE_DELAY", &mut self.queue.delay, millis)?;
+        vars.set("OTEL_BSP_EXPORT_TIMEOUT", &mut self.queue.timeout, millis)?;
+        vars.set("OTEL_BSP_MAX_QUEUE_SIZE", &mut self.queue.size, parsed)?;
+        vars.set("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", &mut self.queue.batch, parsed)?;
+        Ok(self)
+    }
+
+    fn resource(&mut self, vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(), Error> {
+        for (key, value) in vars.parse("OTEL_RESOURCE_ATTRIBUTES", pairs)?.unwrap_or_default() {
+            if key == semconv::SERVICE_NAME {
+                self.name = value;
+            } else {
+                self.attributes.insert(key, value);
+            }
+        }
+        vars.set("OTEL_SERVICE_NAME", &mut self.name, parsed)
+    }
+
+    fn exporter(&mut self, vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(), Error> {
+        let exporter = |value: &str| ["otlp", "zipkin", "console", "none"].into_iter().find(|known| *known == value);
+        match vars.parse("OTEL_TRACES_EXPORTER", exporter)? {
+            Some("otlp") if self.batcher != Batcher::OtlpHttp => self.batcher = Batcher::OtlpGrpc,
+            Some("zipkin") => self.batcher = Batcher::Zipkin,
+            Some("console") => self.batcher = Batcher::Stdout,
+            Some("none") => self.disabled = true,
+            _ => {}
+        }
+        if self.batcher == Batcher::Zipkin {
+            vars.set("OTEL_EXPORTER_ZIPKIN_ENDPOINT", &mut self.endpoint, |value| url(value).map(Some))?;
+        }
+        if !matches!(self.batcher, Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger) {
+            return Ok(());
+        }
+        let protocol = |value: &str| match value {
+            "grpc" => Some(Batcher::OtlpGrpc),
+            "http/protobuf" => Some(Batcher::OtlpHttp),
+            _ => None,
+        };
+        vars.set_otlp("PROTOCOL", &mut self.batcher, protocol)?;
+        if let Some(endpoint) = vars.parse("OTEL_EXPORTER_OTLP_ENDPOINT", url)? {
+            self.set_otlp_endpoint(endpoint.trim_end_matches('/').to_owned() + self.otlp_path());
+        }
+        if let Some(endpoint) = vars.parse("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)? {
+            self.set_otlp_endpoint(endpoint);
+        }
+        let mut headers = Pairs::new();
+        vars.set_otlp("HEADERS", &mut headers, pairs)?;
+        self.headers.extend(headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), Secret::new(value))));
+        vars.set_otlp("TIMEOUT", &mut self.queue.timeout, |value| value.parse().ok().map(Duration::from_millis))?;
+        vars.set_otlp("CERTIFICATE", &mut self.ca, |path| Some(Some(path.into())))
+    }
+
+    /// What the general endpoint's variable is followed by.
+    fn otlp_path(&self) -> &'static str {
+        if self.batcher == Batcher::OtlpHttp { "/v1/traces" } else { "" }
+    }
+
+    fn set_otlp_endpoint(&mut self, endpoint: String) {
+        // The variable names an OTLP endpoint: nothing is left to be mapped.
+        if self.batcher == Batcher::Jaeger {
+            self.batcher = Batcher::OtlpGrpc;
+        }
+        self.endpoint = Some(endpoint);
+    }
+
+    fn sampler(&mut self, vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(), Error> {
+        let kinds = |value: &str| {
+            let (ignores, kind) = value.strip_prefix("parentbased_").map_or((true, value), |kind| (false, kind));
+            let share = match kind {
+                "always_on" => Some(1.0),
+                "always_off" => Some(0.0),
+                "traceidratio" => None,
+                _ => return None,
+            };
+            Some((ignores, share))
+        };
+        if let Some((ignores, share)) = vars.parse("OTEL_TRACES_SAMPLER", kinds)? {
+            self.ignore_parent = ignores;
+            self.sampler = match share {
+                Some(share) => share,
+                None => vars.parse("OTEL_TRACES_SAMPLER_ARG", parsed)?.unwrap_or(1.0),
+            };
+        }
+        Ok(())
+    }
+}
+
+struct Vars<F>(F);
+
+impl<F: Fn(&str) -> Option<String>> Vars<F> {
+    fn parse<T>(&self, name: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
+        // The value is not shown: it may be a secret.
+        (self.0)(name).map(|value| parse(&value).ok_or_else(|| Error::Variable(name.to_owned()))).transpose()
+    }
+
+    fn set<T>(&self, name: &str, target: &mut T, parse: impl Fn(&str) -> Option<T>) -> Result<(), Error> {
+        if let Some(value) = self.parse(name, parse)? {
+            *target = value;
+        }
+        Ok(())
+    }
+
+    /// A variable for all signals, and the one for traces that overrides it.
+    fn set_otlp<T>(&self, name: &str, target: &mut T, parse: impl Fn(&str) -> Option<T>) -> Result<(), Error> {
+        self.set(&format!("OTEL_EXPORTER_OTLP_{name}"), target, &parse)?;
+        self.set(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"), target, &parse)
+    }
+}
+
+fn parsed<T: FromStr>(value: &str) -> Option<T> {
+    value.parse().ok()
+}
+
+/// An endpoint is shown and logged, so it must hold no secret.
+fn url(value: &str) -> Option<String> {
+    (!has_password(value)).then(|| value.to_owned())
+}
+
+/// `key=value,key=value`, the values percent-encoded.
+fn pairs(text: &str) -> Option<Pairs> {
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+        Some((key.trim().to_owned(), value.into_owned())).filter(|(key, _)| !key.is_empty())
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(config: Config, vars: &[(&str, &str)]) -> Result<Config, Error> {
+        config.with_vars(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn variables_override_the_configuration() {
+        let config = Config {
+            name: "user.rpc".to_owned(),
+            endpoint: Some("elsewhere:1".to_owned()),
+            headers: [("authorization".to_owned(), Secret::new("old".to_owned()))].into(),
+            attributes: [("team".to_owned(), "a".to_owned())].into(),
+            ..Config::default()
+        };
+        let vars = [
+            ("OTEL_SERVICE_NAME", "shop"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=lost, team=b%20c,region=eu"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20new"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "250"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "64"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "700"),
+            ("OTEL_SDK_DISABLED", " TRUE "),
+        ];
+        let config = with(config, &vars).unwrap();
+        assert_eq!(config.name, "shop");
+        assert_eq!(config.attributes["team"], "b c");
+        assert_eq!(config.attributes["region"], "eu");
+        assert_eq!(config.endpoint.as_deref(), Some("http://collector:4317"));
+        assert_eq!(config.headers["authorization"].expose_secret(), "Bearer new");
+        assert_eq!((config.sampler, config.ignore_parent), (0.25, false));
+        assert_eq!((config.queue.size, config.queue.batch), (64, 16));
+        assert_eq!(
+            (config.queue.delay, config.queue.timeout),
+            (Duration::from_millis(250), Duration::from_millis(700))
+        );
+        assert!(config.disabled);
+    }
+
+    #[test]
+    fn empty_variables_are_absent() {
+        let config = with(Config::default(), &[("OTEL_SERVICE_NAME", " "), ("OTEL_TRACES_SAMPLER", "")]).unwrap();
+        assert_eq!((config.name.as_str(), config.sampler), ("unknown_service", 1.0));
+    }
+
+    #[test]
+    fn the_protocol_decides_on_the_path() {
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+        let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        let config = with(Config::default(), &[base, http]).unwrap();
+        assert_eq!(config.batcher, Batcher::OtlpHttp);
+        assert_eq!(config.endpoint.as_deref(), Some("http://collector:4318/v1/traces"));
+        let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://other/in");
+        assert_eq!(with(Config::default(), &[base, http, whole]).unwrap().endpoint.as_deref(), Some("http://other/in"));
+    }
+
+    #[test]
+    fn an_otlp_endpoint_ends_jaegers_mapping_and_leaves_files_alone() {
+        let vars = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317")];
+        let jaeger = Config { batcher: Batcher::Jaeger, ..Config::default() };
+        assert_eq!(with(jaeger, &vars).unwrap().batcher, Batcher::OtlpGrpc);
+        let file = Config { batcher: Batcher::File, endpoint: Some("spans".to_owned()), ..Config::default() };
+        assert_eq!(with(file, &vars).unwrap().endpoint.as_deref(), Some("spans"));
+    }
+
+    #[test]
+    fn samplers_and_exporters_have_the_standards_names() {
+        for (name, sampler, ignores) in [
+            ("always_on", 1.0, true),
+            ("always_off", 0.0, true),
+            ("traceidratio", 1.0, true),
+            ("parentbased_always_on", 1.0, false),
+            ("parentbased_always_off", 0.0, false),
+        ] {
+            let config = with(Config::default(), &[("OTEL_TRACES_SAMPLER", name)]).unwrap();
+            assert_eq!((config.sampler, config.ignore_parent), (sampler, ignores), "{name}");
+        }
+        let exporter = |name| with(Config::default(), &[("OTEL_TRACES_EXPORTER", name)]).unwrap();
+        assert_eq!(exporter("zipkin").batcher, Batcher::Zipkin);
+        assert_eq!(exporter("console").batcher, Batcher::Stdout);
+        assert!(exporter("none").disabled);
+    }
+
+    #[test]
+    fn a_bad_value_is_an_error_that_names_the_variable_alone() {
+        for (name, value) in [
+            ("OTEL_SDK_DISABLED", "perhaps"),
+            ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("OTEL_TRACES_EXPORTER", "carrier-pigeon"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:hunter2@collector:4317"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "=hunter2"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
+        ] {
+            let error = with(Config::default(), &[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains(value), "{error}");
+        }
+    }
+}
