@@ -1,0 +1,68 @@
+//! Compiles the proto files once and writes everything that is made from them.
+
+mod openapi;
+mod rest;
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost_reflect::DescriptorPool;
+use rest_over_grpc::build::{DescriptorOptions, Generator, OpenApiInfo, ServiceDefinition};
+
+/// The APIs: `NAME` is the package `mall.NAME.v1` in `mall/NAME/v1/NAME.proto`.
+const APIS: [&str; 1] = ["user"];
+
+#[expect(clippy::print_stdout, reason = "it is how a build script speaks to cargo")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    println!("cargo::rerun-if-changed={}", source.display());
+
+    let mut compiler = protox::Compiler::new([&source])?;
+    compiler.include_imports(true).include_source_info(true);
+    for api in APIS {
+        compiler.open_file(source.join(format!("mall/{api}/v1/{api}.proto")))?;
+    }
+    let descriptors = compiler.encode_file_descriptor_set();
+    fs::write(out.join("descriptors.bin"), &descriptors)?;
+
+    // Field options are kept only in the encoded form, which tonic has no use for.
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_well_known_types(true)
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .compile_fds(compiler.file_descriptor_set())?;
+    pbjson_build::Builder::new()
+        .register_descriptors(&descriptors)?
+        .emit_fields()
+        .build(&APIS.map(|api| format!(".mall.{api}")))?;
+
+    let pool = DescriptorPool::decode(descriptors.as_slice())?;
+    fs::write(out.join("rest.rs"), rest::BRIDGE)?;
+    for api in APIS {
+        write_rest(api, &descriptors, &pool, &out)?;
+    }
+    Ok(())
+}
+
+/// Writes the REST trait beside the messages, and the API's transcoder, client and OpenAPI document to its directory.
+fn write_rest(api: &str, descriptors: &[u8], pool: &DescriptorPool, out: &Path) -> Result<(), Box<dyn Error>> {
+    let package = format!("mall.{api}.v1");
+    let options =
+        DescriptorOptions::new().package(format!(".{package}")).extern_path(".google.protobuf", "::pbjson_types");
+    let info = OpenApiInfo::new(format!("{api}.api"), env!("CARGO_PKG_VERSION"));
+    let mut generator = Generator::builder().emit_tonic_bridge(false).emit_openapi_spec(Some(info)).build();
+    generator.add_all(ServiceDefinition::from_fds(descriptors, &options)?);
+
+    let dir = out.join(api);
+    fs::create_dir_all(&dir)?;
+    generator.write(&dir)?;
+    fs::rename(dir.join(format!("{package}.rest.rs")), out.join(format!("{package}.rest.rs")))?;
+    fs::write(dir.join("forward.rs"), rest::forward(pool, &package)?)?;
+
+    let document = fs::read_to_string(dir.join(format!("{package}.openapi.json")))?;
+    fs::write(dir.join("openapi.json"), openapi::complete(&document, pool, &package)?)?;
+    Ok(())
+}

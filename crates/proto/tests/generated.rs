@@ -1,0 +1,64 @@
+//! That what is generated is what its readers count on.
+
+use proto::user::v1::{LoginResponse, RegisterRequest, RegisterResponse, UpdateProfileRequest};
+use serde_json::{Value, json};
+
+#[test]
+fn json_writes_defaults_and_int64_as_a_string() {
+    let response = RegisterResponse { id: 0, name: String::new(), gender: 0, mobile: String::new() };
+    let expected = json!({ "id": "0", "name": "", "gender": 0, "mobile": "" });
+    assert_eq!(serde_json::to_value(response).unwrap(), expected);
+    let expire: LoginResponse = serde_json::from_value(json!({ "accessExpire": 9_007_199_254_740_993_i64 })).unwrap();
+    assert_eq!(serde_json::to_value(expire).unwrap()["accessExpire"], "9007199254740993");
+}
+
+#[test]
+fn json_takes_numbers_as_strings_and_both_field_names() {
+    for (text, gender) in [(r#"{"gender":2}"#, 2), (r#"{"gender":"2"}"#, 2), ("{}", 0)] {
+        assert_eq!(serde_json::from_str::<RegisterRequest>(text).unwrap().gender, gender, "{text}");
+    }
+    for text in [r#"{"accessExpire":7}"#, r#"{"accessExpire":"7"}"#, r#"{"access_expire":7}"#] {
+        assert_eq!(serde_json::from_str::<LoginResponse>(text).unwrap().access_expire, 7, "{text}");
+    }
+    let absent: UpdateProfileRequest = serde_json::from_str(r#"{"name":null}"#).unwrap();
+    assert_eq!(absent, UpdateProfileRequest::default());
+}
+
+#[test]
+fn json_refuses_what_it_does_not_know() {
+    for text in [r#"{"nmae":"x"}"#, r#"{"name":1}"#, r#"{"gender":"two"}"#, r#"{"gender":4294967296}"#, "[]", "null"] {
+        serde_json::from_str::<RegisterRequest>(text).unwrap_err();
+    }
+}
+
+#[test]
+fn descriptors_keep_options_and_comments() {
+    let pool = proto::descriptors();
+    let allow = pool.get_extension_by_name("mall.access.v1.allow").unwrap();
+    let service = pool.get_service_by_name("mall.user.v1.UserService").unwrap();
+    for method in service.methods() {
+        assert!(method.options().has_extension(&allow), "{}", method.full_name());
+    }
+    assert!(service.parent_file().file_descriptor_proto().source_code_info.is_some());
+}
+
+#[test]
+fn openapi_lists_every_route_with_its_comments_and_security() {
+    let document: Value = serde_json::from_str(proto::openapi::USER).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut ids = Vec::new();
+    for (method, path) in proto::rest::user::ROUTES {
+        let operation = &document["paths"][path][method.to_lowercase()];
+        assert!(operation["description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path}: {operation}");
+        ids.push(operation["operationId"].as_str().unwrap());
+    }
+    let unique: std::collections::HashSet<_> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len(), "{ids:?}");
+
+    assert_eq!(document["paths"]["/api/user/login"]["post"]["security"], json!([]));
+    let userinfo = &document["paths"]["/api/user/userinfo"]["get"];
+    assert_eq!(userinfo["security"], json!([{ "bearer": [] }]));
+    assert_eq!(userinfo["responses"]["401"]["$ref"], "#/components/responses/Unauthenticated");
+    let password = &document["components"]["schemas"]["mall.user.v1.RegisterRequest"]["properties"]["password"];
+    assert_eq!(password["description"], "6 to 128 characters.");
+}
