@@ -1,0 +1,206 @@
+//! The pool: bounded in connections and in the time a caller waits.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use telemetry::{KeyValue, Span, SpanKind, semconv};
+use tokio::sync::Semaphore;
+
+use crate::connection::{Connection, Writers};
+use crate::driver::Driver;
+use crate::sqlite::{self, AsyncSqliteConnection};
+use crate::statement::Target;
+use crate::{ConnectError, Error, Migrations, PoolConfig, Url};
+use crate::{metrics, postgres, url};
+
+/// A wait that is longer than this has a span.
+const LONG_WAIT: Duration = Duration::from_millis(1);
+
+/// A pool over whichever database the URL names; used through `with_conn!` and `in_transaction!`.
+#[derive(Clone)]
+pub enum Pool {
+    /// `postgres://..`
+    Postgres(Connections<AsyncPgConnection>),
+    /// `sqlite:PATH`
+    Sqlite(Connections<AsyncSqliteConnection>),
+}
+
+impl Pool {
+    /// A pool of connections to the database at `url`; connects when first used.
+    pub fn new(url: &Url, config: &PoolConfig) -> Result<Self, Error> {
+        if config.size == 0 {
+            return Err(Error::Size);
+        }
+        Ok(match &url.0 {
+            url::Target::Postgres(settings) => {
+                Self::Postgres(Connections::new(url, config, postgres::Settings::new(settings)?)?)
+            }
+            url::Target::Sqlite(path) => {
+                let settings = sqlite::Settings { path: path.clone(), lock_wait: config.wait / 2 };
+                Self::Sqlite(Connections::new(url, config, settings)?)
+            }
+        })
+    }
+
+    /// Brings the schema to the newest version; waits for whoever else does so at the same time.
+    pub async fn migrate(&self, migrations: Migrations) -> Result<(), Error> {
+        let done = match self {
+            Self::Postgres(pool) => pool.open().await?.migrate(migrations.postgres).await?,
+            Self::Sqlite(pool) => pool.open().await?.migrate(migrations.sqlite).await?,
+        };
+        for version in done {
+            tracing::info!(version, "migrated the database");
+        }
+        Ok(())
+    }
+
+    /// Whether the database answers, within the time a caller waits for a connection; makes no span.
+    pub async fn ping(&self) -> Result<(), Error> {
+        match self {
+            Self::Postgres(pool) => pool.ping().await,
+            Self::Sqlite(pool) => pool.ping().await,
+        }
+    }
+}
+
+/// The connections to one database.
+pub struct Connections<D: Driver> {
+    pool: managed::Pool<Source<D>>,
+    shared: Arc<Shared<D>>,
+}
+
+impl<D: Driver> Clone for Connections<D> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+struct Shared<D: Driver> {
+    settings: D::Settings,
+    target: Arc<Target>,
+    writers: Option<Writers>,
+    wait: Duration,
+    /// The pool's name, for metrics.
+    label: KeyValue,
+}
+
+impl<D: Driver> Connections<D> {
+    fn new(url: &Url, config: &PoolConfig, settings: D::Settings) -> Result<Self, Error> {
+        let target = Target::new(D::SYSTEM, url.namespace(), url.server());
+        let label = KeyValue::new(semconv::DB_CLIENT_CONNECTION_POOL_NAME, target.namespace.clone());
+        let writers = D::ONE_WRITER.then(|| Writers { queue: Arc::new(Semaphore::new(1)), wait: config.wait / 2 });
+        let shared = Arc::new(Shared { settings, target: Arc::new(target), writers, wait: config.wait, label });
+        let pool = managed::Pool::builder(Source(Arc::clone(&shared))).max_size(config.size).build()?;
+        metrics::observe(&pool, &shared.label);
+        Ok(Self { pool, shared })
+    }
+
+    /// A connection, waited for in turn.
+    pub async fn get(&self) -> Result<Guard<D>, Error> {
+        let started = Instant::now();
+        let got = {
+            let mut get = std::pin::pin!(tokio::time::timeout(self.shared.wait, self.pool.get()));
+            match tokio::time::timeout(LONG_WAIT, &mut get).await {
+                Ok(got) => got,
+                // The span cannot begin in the past: it misses the first millisecond.
+                Err(_) => {
+                    let span = Span::start(SpanKind::Internal, semconv::DB_WAIT);
+                    let got = span.run(get).await;
+                    if !matches!(got, Ok(Ok(_))) {
+                        span.fail(if got.is_err() { "timeout" } else { "connect" });
+                    }
+                    got
+                }
+            }
+        };
+        let labels = std::slice::from_ref(&self.shared.label);
+        metrics::WAIT_TIME.record(started.elapsed().as_secs_f64(), labels);
+        match got {
+            Ok(Ok(object)) => Ok(Guard::new(object)),
+            Ok(Err(error)) => Err(self.error(error)),
+            Err(_) => {
+                metrics::TIMEOUTS.add(1, labels);
+                Err(Error::Busy(self.shared.wait))
+            }
+        }
+    }
+
+    fn error(&self, error: managed::PoolError<ConnectError>) -> Error {
+        match error {
+            managed::PoolError::Backend(error) => Error::Connect(error),
+            _ => Error::Busy(self.shared.wait),
+        }
+    }
+
+    /// A connection of its own, outside the pool.
+    async fn open(&self) -> Result<D, Error> {
+        D::open(&self.shared.settings).await.map_err(Error::Connect)
+    }
+
+    async fn ping(&self) -> Result<(), Error>
+    where
+        diesel::query_builder::SqlQuery: diesel_async::methods::ExecuteDsl<D>,
+    {
+        let ping = async {
+            let mut conn = Guard::new(self.pool.get().await.map_err(|error| self.error(error))?);
+            diesel::sql_query("select 1").execute(conn.untraced()).await?;
+            Ok(())
+        };
+        tokio::time::timeout(self.shared.wait, ping).await.unwrap_or(Err(Error::Busy(self.shared.wait)))
+    }
+}
+
+/// What makes connections for deadpool.
+struct Source<D: Driver>(Arc<Shared<D>>);
+
+impl<D: Driver> managed::Manager for Source<D> {
+    type Type = Connection<D>;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Connection<D>, ConnectError> {
+        let inner = D::open(&self.0.settings).await?;
+        Ok(Connection::new(inner, Arc::clone(&self.0.target), self.0.writers.clone()))
+    }
+
+    async fn recycle(&self, conn: &mut Connection<D>, _: &Metrics) -> RecycleResult<ConnectError> {
+        // The server may have closed it while it was idle.
+        if conn.is_broken() { Err(RecycleError::message("the connection is broken")) } else { Ok(()) }
+    }
+}
+
+/// A connection on loan from the pool.
+pub struct Guard<D: Driver>(Option<Object<Source<D>>>);
+
+impl<D: Driver> Guard<D> {
+    fn new(object: Object<Source<D>>) -> Self {
+        Self(Some(object))
+    }
+}
+
+impl<D: Driver> Deref for Guard<D> {
+    type Target = Connection<D>;
+
+    fn deref(&self) -> &Connection<D> {
+        self.0.as_ref().expect("only drop takes the connection")
+    }
+}
+
+impl<D: Driver> DerefMut for Guard<D> {
+    fn deref_mut(&mut self) -> &mut Connection<D> {
+        self.0.as_mut().expect("only drop takes the connection")
+    }
+}
+
+impl<D: Driver> Drop for Guard<D> {
+    fn drop(&mut self) {
+        // At once, and not when it is used next: an open transaction would keep its locks until then.
+        if let Some(mut object) = self.0.take()
+            && object.is_broken()
+        {
+            drop(Object::take(object));
+        }
+    }
+}

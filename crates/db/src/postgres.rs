@@ -1,0 +1,79 @@
+//! Connections to PostgreSQL.
+
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use diesel_async::pooled_connection::PoolableConnection;
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, TransactionManager as _};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
+use telemetry::semconv;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::driver::Driver;
+use crate::migrate;
+use crate::url::Postgres;
+use crate::{ConnectError, Error, QueryError};
+
+/// Whoever migrates a database of mall holds this lock in it.
+const MIGRATION_LOCK: i64 = 0x6d61_6c6c;
+/// How often a locked database is tried again.
+const MIGRATION_RETRY: Duration = Duration::from_millis(100);
+
+/// Where the server is, and how to trust it.
+pub struct Settings {
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+}
+
+impl Settings {
+    pub(crate) fn new(url: &Postgres) -> Result<Self, Error> {
+        Ok(Self { config: url.config.clone(), tls: url.tls.connector()? })
+    }
+}
+
+impl Driver for AsyncPgConnection {
+    const SYSTEM: &'static str = semconv::POSTGRESQL;
+    const BEGIN: &'static str = "BEGIN";
+    const ONE_WRITER: bool = false;
+    type Settings = Settings;
+
+    async fn open(settings: &Settings) -> Result<Self, ConnectError> {
+        let (client, connection) = settings.config.connect(settings.tls.clone()).await?;
+        Self::try_from_client_and_connection(client, connection).await.map_err(|error| match error {
+            diesel::ConnectionError::CouldntSetupConfiguration(error) => ConnectError::Prepare(QueryError::new(&error)),
+            _ => ConnectError::Prepare(QueryError::new(&diesel::result::Error::BrokenTransactionManager)),
+        })
+    }
+
+    async fn begin(&mut self) -> QueryResult<()> {
+        AnsiTransactionManager::begin_transaction(self).await
+    }
+
+    fn is_broken(&mut self) -> bool {
+        PoolableConnection::is_broken(self)
+    }
+
+    async fn migrate(mut self, migrations: EmbeddedMigrations) -> Result<Vec<String>, Error> {
+        // Not `pg_advisory_lock`: a statement that waits would keep `create index concurrently` of the holder waiting.
+        let mut told = false;
+        while !try_lock(&mut self).await? {
+            if !told {
+                tracing::info!("another process migrates this database, waiting for it");
+                told = true;
+            }
+            tokio::time::sleep(MIGRATION_RETRY).await;
+        }
+        // The lock goes with the connection.
+        let run = tokio::task::spawn_blocking(move || {
+            let mut conn = AsyncConnectionWrapper::<Self>::from(self);
+            conn.run_pending_migrations(migrations).map(migrate::names).map_err(migrate::error)
+        });
+        run.await.map_err(|error| Error::Migrate(error.into()))?
+    }
+}
+
+async fn try_lock(conn: &mut AsyncPgConnection) -> Result<bool, Error> {
+    diesel::define_sql_function! { fn pg_try_advisory_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Bool; }
+    Ok(diesel::select(pg_try_advisory_lock(MIGRATION_LOCK)).get_result(conn).await?)
+}
