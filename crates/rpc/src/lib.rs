@@ -1,1 +1,36 @@
-//! How a gRPC service of mall is served and called.
+//! How a gRPC service of mall is served and called: one chassis for every server, one channel for every client,
+//! and the life of the process around them.
+
+#![warn(missing_docs)]
+
+pub mod admin;
+pub mod admission;
+pub mod client;
+pub mod deadline;
+pub mod error;
+pub mod lifecycle;
+pub mod server;
+
+use std::net::{IpAddr, SocketAddr};
+
+pub use client::Channel;
+pub use error::Error;
+pub use lifecycle::Lifecycle;
+pub use server::Server;
+use tokio::net::TcpListener;
+
+/// The metadata key under which a gateway tells a service the address of its client, without a port.
+pub const CLIENT_ADDRESS: &str = "x-client-address";
+
+/// Binds `address`, or says which one is taken and what to do about it.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+/// The address of whoever began this call: what a gateway says of its client, or else the caller's own.
+///
+/// A caller can claim any address here, so use it to slow people down, never to let them in.
+pub fn client_address<T>(request: &tonic::Request<T>) -> Option<IpAddr> {
+    let claimed = request.metadata().get(CLIENT_ADDRESS).and_then(|value| value.to_str().ok()?.parse().ok());
+    claimed.or_else(|| Some(request.remote_addr()?.ip()))
+}

@@ -1,1 +1,60 @@
 //! user.rpc: accounts, logging in, profiles.
+
+mod config;
+mod convert;
+mod error;
+mod model;
+mod schema;
+mod service;
+mod store;
+
+use proto::user::v1::user_service_server::{SERVICE_NAME, UserServiceServer};
+use rpc::lifecycle::Lifecycle;
+use tonic::service::LayerExt as _;
+
+pub use config::{Admin, Config};
+pub use error::ServeError;
+pub use store::MIGRATIONS;
+
+/// This service's name, in traces and as the audience of other services' tokens.
+pub const NAME: &str = "user.rpc";
+
+/// A user service that has its ports and is not yet ready.
+pub struct Server {
+    server: rpc::Server,
+    access: auth::Layer,
+    service: service::Users,
+    max_message_bytes: usize,
+}
+
+impl Server {
+    /// Takes the ports and reads the keys; the database is connected to when it is first needed.
+    pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, ServeError> {
+        let max_message_bytes = config.server.max_message_bytes;
+        let server = rpc::Server::bind(config.server, lifecycle).await?;
+        let verifier = auth::Verifier::load(&config.auth, NAME)?;
+        let access = auth::Layer::new(verifier, auth::Rules::of(&[SERVICE_NAME])?);
+        let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?, config.first_user_is_admin);
+        let service = service::Users::new(store, &config.auth)?;
+        if let Some(dir) = &config.admin {
+            service.ensure_admin(Admin::read(dir)?).await?;
+        }
+        Ok(Self { server, access, service, max_message_bytes })
+    }
+
+    /// Where gRPC is served.
+    pub fn address(&self) -> Result<std::net::SocketAddr, ServeError> {
+        Ok(self.server.address()?)
+    }
+
+    /// Serves until the process drains.
+    pub async fn serve(self) -> Result<(), ServeError> {
+        let users = UserServiceServer::new(self.service).max_decoding_message_size(self.max_message_bytes);
+        Ok(self.server.serve(self.access.named_layer(users)).await?)
+    }
+}
+
+/// Serves user.rpc until the process drains.
+pub async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), ServeError> {
+    Server::bind(config, lifecycle).await?.serve().await
+}

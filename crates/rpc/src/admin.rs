@@ -1,0 +1,61 @@
+//! The admin port of every process: `/livez`, `/readyz` and `/metrics` over HTTP.
+//!
+//! Readiness is that of this process alone: a database that all replicas share must not take all of them out at once.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::task::AbortHandle;
+
+use crate::lifecycle::{Lifecycle, State};
+use crate::{Error, listen};
+
+/// A running admin port; it closes when this is dropped.
+#[derive(Debug)]
+pub struct AdminServer {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl AdminServer {
+    /// Where it listens, with the port that the system chose if that was left to it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Opens the admin port at `address`; it answers while the process starts, serves and drains.
+pub async fn serve(address: SocketAddr, lifecycle: Lifecycle) -> Result<AdminServer, Error> {
+    let listener = listen(address).await?;
+    let address = listener.local_addr()?;
+    let task = tokio::spawn(async move { axum::serve(listener, routes(lifecycle)).await }).abort_handle();
+    Ok(AdminServer { address, task })
+}
+
+fn routes(lifecycle: Lifecycle) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(async move || readiness(lifecycle.state())))
+        .route("/metrics", get(metrics))
+}
+
+fn readiness(state: State) -> (StatusCode, &'static str) {
+    match state {
+        State::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        State::Serving => (StatusCode::OK, "ok\n"),
+        State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+async fn metrics() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics_text())
+}

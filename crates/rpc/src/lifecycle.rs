@@ -1,0 +1,112 @@
+//! A process starts, serves, drains, and is gone; everything that must know which it is, watches this.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Where a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It is not yet ready for calls.
+    Starting,
+    /// It takes calls.
+    Serving,
+    /// It finishes the calls it has and takes no new ones.
+    Draining,
+}
+
+/// The state of this process; clones share it. It only moves forward.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    state: watch::Sender<State>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lifecycle {
+    /// A process that is starting and that only [`Lifecycle::drain`] stops.
+    pub fn new() -> Self {
+        Self { state: watch::Sender::new(State::Starting) }
+    }
+
+    /// A process that is starting and drains at SIGTERM or SIGINT. A second signal ends it at once, with exit code 1.
+    pub fn on_signals() -> io::Result<Self> {
+        let lifecycle = Self::new();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(obey(lifecycle.clone(), terminate, interrupt));
+        Ok(lifecycle)
+    }
+
+    /// Says that calls are welcome.
+    pub fn set_serving(&self) {
+        self.advance(State::Serving);
+    }
+
+    /// Begins the end.
+    pub fn drain(&self) {
+        self.advance(State::Draining);
+    }
+
+    /// Where the process stands now.
+    pub fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// The state now and whenever it changes.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Waits until draining begins.
+    pub async fn draining(&self) {
+        // The sender is `self`, so the wait cannot fail.
+        let _ = self.watch().wait_for(|state| *state == State::Draining).await;
+    }
+
+    fn advance(&self, to: State) {
+        self.state.send_if_modified(|state| {
+            let forward = *state < to;
+            if forward {
+                *state = to;
+            }
+            forward
+        });
+    }
+}
+
+async fn obey(lifecycle: Lifecycle, mut terminate: Signal, mut interrupt: Signal) {
+    let mut next = async || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    let signal = next().await;
+    tracing::info!(signal, "draining; a second signal stops at once");
+    lifecycle.drain();
+    let signal = next().await;
+    tracing::warn!(signal, "stopped without draining");
+    std::process::exit(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_only_moves_forward() {
+        let lifecycle = Lifecycle::new();
+        assert_eq!(lifecycle.state(), State::Starting);
+        lifecycle.set_serving();
+        lifecycle.drain();
+        lifecycle.set_serving();
+        assert_eq!(lifecycle.state(), State::Draining);
+        lifecycle.draining().await;
+    }
+}

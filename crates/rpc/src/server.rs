@@ -1,0 +1,186 @@
+//! The chassis of every gRPC service: health, reflection, traces, deadlines, admission, limits, and a bounded drain.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{Request, Response};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower::{Service, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::admin::{self, AdminServer};
+use crate::admission::AdmissionLayer;
+use crate::deadline::DeadlineLayer;
+use crate::lifecycle::{Lifecycle, State};
+use crate::{Error, listen};
+
+/// How a gRPC server listens, and the limits it keeps.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are served over HTTP.
+    pub admin: SocketAddr,
+    /// The time for a call that brings no `grpc-timeout`.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// The most time that a call gets, whatever it brings.
+    #[serde(with = "humantime_serde")]
+    pub max_timeout: Duration,
+    /// Calls that run at one time.
+    pub max_in_flight: usize,
+    /// Calls that wait for their turn; one more is refused.
+    pub max_queued: usize,
+    /// The streams that one connection may have open.
+    pub max_streams: u32,
+    /// Bytes of one request message.
+    pub max_message_bytes: usize,
+    /// Bytes of the headers of one call.
+    pub max_header_bytes: u32,
+    /// How long a quiet connection is left alone before it is pinged.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_interval: Duration,
+    /// How long a ping may go unanswered before the connection is closed.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_timeout: Duration,
+    /// How long calls in flight may take to finish once the process drains.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 9000)),
+            admin: SocketAddr::from(([0, 0, 0, 0], 19000)),
+            timeout: Duration::from_secs(2),
+            max_timeout: Duration::from_secs(30),
+            max_in_flight: 1024,
+            max_queued: 256,
+            max_streams: 1024,
+            max_message_bytes: 1024 * 1024,
+            max_header_bytes: 16 * 1024,
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A server that listens and is not yet ready.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    lifecycle: Lifecycle,
+    listener: TcpListener,
+    admin: AdminServer,
+}
+
+impl Server {
+    /// Takes both addresses, so that a taken port is known before anything else is begun.
+    pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
+        let listener = listen(config.listen).await?;
+        let admin = admin::serve(config.admin, lifecycle.clone()).await?;
+        Ok(Self { config, lifecycle, listener, admin })
+    }
+
+    /// Where gRPC is served, with the port that the system chose if that was left to it.
+    pub fn address(&self) -> Result<SocketAddr, Error> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Serves `service` until the process drains, and then for at most [`Config::drain`].
+    pub async fn serve<S>(self, service: S) -> Result<(), Error>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let Self { config, lifecycle, listener, admin: _admin } = self;
+        let (health, health_service) = tonic_health::server::health_reporter();
+        tokio::spawn(report_health(health, S::NAME, lifecycle.clone()));
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+                .with_service_name(S::NAME)
+        };
+        let layers = ServiceBuilder::new()
+            .layer(telemetry::grpc::ServerLayer::new(methods_of(S::NAME)))
+            .layer(CatchPanicLayer::custom(answer_panic))
+            .layer(DeadlineLayer::new(config.timeout, config.max_timeout))
+            .layer(AdmissionLayer::new(config.max_in_flight, config.max_queued))
+            .into_inner();
+        let router = tonic::transport::Server::builder()
+            .max_concurrent_streams(config.max_streams)
+            .http2_max_header_list_size(config.max_header_bytes)
+            .http2_keepalive_interval(Some(config.keepalive_interval))
+            .http2_keepalive_timeout(Some(config.keepalive_timeout))
+            .layer(layers)
+            .add_service(health_service)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .add_service(service);
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving = router.serve_with_incoming_shutdown(incoming, {
+            let lifecycle = lifecycle.clone();
+            async move { lifecycle.draining().await }
+        });
+        lifecycle.set_serving();
+        let drained = async {
+            lifecycle.draining().await;
+            tokio::time::sleep(config.drain).await;
+        };
+        tokio::select! {
+            result = serving => Ok(result?),
+            () = drained => {
+                tracing::warn!(after = ?config.drain, "calls were still running at the end of the drain and were cut off");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The methods of a service, each `pkg.Svc/Method`.
+fn methods_of(service: &str) -> Vec<String> {
+    let service = proto::descriptors().get_service_by_name(service);
+    let methods = service.iter().flat_map(|service| service.methods());
+    methods.map(|method| format!("{}/{}", method.parent_service().full_name(), method.name())).collect()
+}
+
+/// Keeps the gRPC health of the server and of `service` at what the process can do.
+async fn report_health(health: HealthReporter, service: &'static str, lifecycle: Lifecycle) {
+    let mut states = lifecycle.watch();
+    loop {
+        let status = match *states.borrow_and_update() {
+            State::Serving => ServingStatus::Serving,
+            State::Starting | State::Draining => ServingStatus::NotServing,
+        };
+        for name in ["", service] {
+            health.set_service_status(name, status).await;
+        }
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A panic in a handler ends its call and nothing else. Its message may hold anything, so it is not repeated here.
+fn answer_panic(_: Box<dyn Any + Send>) -> Response<Body> {
+    tracing::error!("a handler panicked");
+    Status::internal("internal error").into_http()
+}

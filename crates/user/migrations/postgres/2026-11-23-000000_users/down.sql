@@ -1,0 +1,2 @@
+drop table first_user;
+drop table users;

@@ -1,0 +1,121 @@
+//! What can go wrong in user.rpc, and the one place where it becomes a gRPC status.
+
+use std::path::PathBuf;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Fields of the request break their rules.
+    #[error("{}", summary(.0))]
+    Invalid(Vec<FieldViolation>),
+    /// Someone has this mobile number already.
+    #[error("this mobile number has an account")]
+    MobileTaken,
+    /// The mobile number is unknown or the password wrong; which of them is nobody's business.
+    #[error("the mobile number or the password is wrong")]
+    WrongCredentials,
+    /// The password that was to be replaced is another.
+    #[error("the old password is wrong")]
+    WrongPassword,
+    /// The token is good, but its user is no longer there.
+    #[error("this account no longer exists")]
+    Gone,
+    /// Too many failed tries.
+    #[error(transparent)]
+    Exceeded(#[from] auth::limit::Exceeded),
+    /// The password could not be hashed.
+    #[error(transparent)]
+    Password(#[from] auth::password::Error),
+    /// The database failed; the cause is logged, never answered.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// A row breaks the rule of its field.
+    #[error("a stored user's {field} {rule}")]
+    Stored {
+        /// The column.
+        field: &'static str,
+        /// The rule.
+        rule: &'static str,
+    },
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(source: diesel::result::Error) -> Self {
+        Self::Db(source.into())
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(violations) => {
+                let message = summary(&violations);
+                Self::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(violations))
+            }
+            Error::MobileTaken => Self::already_exists(error.to_string()),
+            Error::WrongCredentials | Error::WrongPassword => Self::unauthenticated(error.to_string()),
+            Error::Gone => Self::not_found(error.to_string()),
+            Error::Exceeded(source) => source.into(),
+            Error::Password(source) => source.into(),
+            Error::Db(source) => source.into(),
+            Error::Stored { .. } => {
+                tracing::error!(error = &error as &dyn std::error::Error, "store");
+                Self::internal("internal error")
+            }
+        }
+    }
+}
+
+/// The first violation in words: what a client that shows only the message needs.
+fn summary(violations: &[FieldViolation]) -> String {
+    violations.first().map_or_else(String::new, |first| format!("{} {}", first.field, first.description))
+}
+
+/// Why user.rpc did not start, or stopped serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The server could not be set up.
+    #[error(transparent)]
+    Rpc(#[from] rpc::Error),
+    /// The keys or the access rules cannot be used.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// A file of the admin's account cannot be read.
+    #[error("read {}: `admin` must name a directory with the files `mobile` and `password`", path.display())]
+    ReadAdmin {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The admin's account could not be made.
+    #[error("make the admin's account: {0}")]
+    Admin(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_violation_is_told() {
+        let violations =
+            vec![FieldViolation::new("name", "must be short"), FieldViolation::new("mobile", "must be digits")];
+        let status = Status::from(Error::Invalid(violations));
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "name must be short"));
+        let fields: Vec<_> = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(fields.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["name", "mobile"]);
+    }
+
+    #[test]
+    fn a_broken_row_is_not_shown() {
+        let status = Status::from(Error::Stored { field: "name", rule: "must be short" });
+        assert_eq!((status.code(), status.message()), (Code::Internal, "internal error"));
+    }
+}
