@@ -47,7 +47,6 @@ impl Caller {
     }
 
     /// The id of the user who calls, or the status that says why there is none.
-    #[expect(clippy::result_large_err, reason = "Status is what every handler answers")]
     pub fn user_id(&self) -> Result<i64, Status> {
         match self {
             Self::User { id, .. } => Ok(*id),

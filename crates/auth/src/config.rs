@@ -39,3 +39,38 @@ impl Default for Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = serde_json::to_string(&Config::default()).unwrap();
+        let read: Config = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        assert!(text.contains(r#""user_token":"1day""#), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_written_is_as_documented() {
+        let config: Config = serde_json::from_str(r#"{ "keys": "/k", "limit": { "mobile_period": "1m" } }"#).unwrap();
+        assert_eq!((config.user_token.as_secs(), config.service_token.as_secs()), (86_400, 60));
+        assert_eq!((config.limit.mobile_tries.get(), config.limit.mobile_period.as_secs()), (5, 60));
+        assert!(config.password.threads.get() > 0 && config.password.queue == 256);
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        for (text, word) in [
+            (r#"{ "key": "/k" }"#, "key"),
+            (r#"{ "password": { "memory": 1 } }"#, "memory"),
+            (r#"{ "password": { "threads": 0 } }"#, "nonzero"),
+            (r#"{ "limit": { "mobile_tries": 0 } }"#, "nonzero"),
+            (r#"{ "user_token": "soon" }"#, "soon"),
+        ] {
+            let error = serde_json::from_str::<Config>(text).unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -50,12 +50,7 @@ impl Pair {
 
     /// The key with which `name` signs, from the directory `dir`.
     pub fn load(dir: &Path, name: &str) -> Result<Self, Error> {
-        check_name(name)?;
-        let path = files::private_path(dir, name);
-        let private = files::read_private(&path)?;
-        let Some(key) = SigningKey::from_pem(private.expose_secret()) else {
-            return Err(Error::NotAKey { path, kind: "private" });
-        };
+        let (key, private) = read_signing(dir, name)?;
         Ok(Self { name: name.to_owned(), kid: key.kid().to_owned(), private, public: key.public_pem() })
     }
 }
@@ -93,22 +88,31 @@ pub fn rotate(dir: &Path, name: &str) -> Result<Pair, Error> {
     Ok(pair)
 }
 
-/// Every public key in the directory, by issuer and id.
+/// Every public key in the directory, by issuer and file.
 pub fn public(dir: &Path) -> Result<Vec<Public>, Error> {
+    Ok(read_verifying(dir)?.into_iter().map(|(public, _)| public).collect())
+}
+
+/// Every public key in the directory, ready to verify with.
+pub(crate) fn read_verifying(dir: &Path) -> Result<Vec<(Public, VerifyingKey)>, Error> {
     let mut keys = Vec::new();
     for (issuer, path) in files::public_paths(dir)? {
         let pem = files::read(&path)?;
         let Some(key) = VerifyingKey::from_pem(&pem) else { return Err(Error::NotAKey { path, kind: "public" }) };
-        keys.push(Public { issuer, kid: key.kid(), pem, path });
+        keys.push((Public { issuer, kid: key.kid(), pem, path }, key));
     }
     Ok(keys)
 }
 
-/// The key with which `name` signs.
-pub(crate) fn load_signing(dir: &Path, name: &str) -> Result<SigningKey, Error> {
-    let pair = Pair::load(dir, name)?;
+/// The key with which `name` signs, and its PEM form.
+pub(crate) fn read_signing(dir: &Path, name: &str) -> Result<(SigningKey, Secret<String>), Error> {
+    check_name(name)?;
     let path = files::private_path(dir, name);
-    SigningKey::from_pem(pair.private.expose_secret()).ok_or(Error::NotAKey { path, kind: "private" })
+    let pem = files::read_private(&path)?;
+    match SigningKey::from_pem(pem.expose_secret()) {
+        Some(key) => Ok((key, pem)),
+        None => Err(Error::NotAKey { path, kind: "private" }),
+    }
 }
 
 fn write_public(dir: &Path, pair: &Pair) -> Result<Option<PathBuf>, Error> {

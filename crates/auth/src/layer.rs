@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures::future::Either;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, Entry};
 use tonic::Status;
 
 use crate::{Caller, Rejection, Rules, Verifier};
@@ -34,7 +34,6 @@ impl Layer {
 }
 
 impl Gate {
-    #[expect(clippy::result_large_err, reason = "made only for calls that are refused")]
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Status> {
         let Some(access) = self.rules.get(path) else {
             return if path.starts_with("/grpc.") {
@@ -95,8 +94,8 @@ where
         match self.gate.admit(request.uri().path(), request.headers()) {
             Ok(caller) => {
                 // Whoever prints the headers from here on does not print the token.
-                if let Some(token) = request.headers_mut().get_mut(AUTHORIZATION) {
-                    token.set_sensitive(true);
+                if let Entry::Occupied(mut tokens) = request.headers_mut().entry(AUTHORIZATION) {
+                    tokens.iter_mut().for_each(|token| token.set_sensitive(true));
                 }
                 request.extensions_mut().insert(caller);
                 Either::Right(self.inner.call(request))

@@ -150,9 +150,8 @@ impl Buckets {
         let now = nanos(now);
         let full_at = self.full_at.get_with(key, Arc::default);
         let next = |at: u64| at.max(now).saturating_add(self.period);
-        let taken = full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| {
-            (next(at) - now <= self.depth).then(|| next(at))
-        });
+        let taken = full_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| (next(at) - now <= self.depth).then(|| next(at)));
         match taken {
             Ok(_) => Ok(Taken { full_at, period: self.period }),
             Err(at) => Err(Exceeded { retry_after: Duration::from_nanos(next(at) - now - self.depth) }),
@@ -171,3 +170,6 @@ impl Taken {
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ pub struct UserSigner {
 impl UserSigner {
     /// Reads user.rpc's key.
     pub fn load(config: &Config) -> Result<Self, Error> {
-        let key = Arc::new(keys::load_signing(&config.keys, USER_ISSUER)?);
+        let key = Arc::new(keys::read_signing(&config.keys, USER_ISSUER)?.0);
         Ok(Self { key, life: config.user_token, clock: Clock::default() })
     }
 
@@ -84,7 +84,7 @@ struct Inner {
 impl ServiceSigner {
     /// Reads the key of the service `name`.
     pub fn load(config: &Config, name: &str) -> Result<Self, Error> {
-        let key = keys::load_signing(&config.keys, name)?;
+        let (key, _) = keys::read_signing(&config.keys, name)?;
         let life = config.service_token.as_secs();
         let inner = Inner { name: name.to_owned(), key, life, tokens: Mutex::default() };
         Ok(Self { inner: Arc::new(inner), clock: Clock::default() })

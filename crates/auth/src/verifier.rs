@@ -52,10 +52,7 @@ impl Verifier {
     /// Keys that are added later are known when the service is started again.
     pub fn load(config: &Config, audience: &str) -> Result<Self, Error> {
         let mut keys: HashMap<String, (String, VerifyingKey)> = HashMap::new();
-        for public in keys::public(&config.keys)? {
-            let Some(key) = VerifyingKey::from_pem(&public.pem) else {
-                return Err(Error::NotAKey { path: public.path, kind: "public" });
-            };
+        for (public, key) in keys::read_verifying(&config.keys)? {
             if let Some((other, _)) = keys.get(&public.kid).filter(|(other, _)| *other != public.issuer) {
                 return Err(Error::SharedKey { path: public.path, other: other.clone() });
             }
