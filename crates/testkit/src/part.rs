@@ -1,0 +1,123 @@
+//! A real part (Jaeger, Zipkin, Chromium) as a child process that ends with the test, however the test ends.
+//!
+//! A shell stands between: it holds the other end of our pipe, and when that closes, because the part was dropped or
+//! because the test process was killed, it kills the part and clears up. Nothing here needs a signal handler.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::requirement;
+
+/// How long a part may take to start; a test machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs the part until standard input closes; its two outputs become one, which ends when the part ends.
+const UNTIL_INPUT_CLOSES: &str =
+    r#""$@" </dev/null 2>&1 & exec >/dev/null 2>&1; read -r _; kill -9 $!; wait; rm -rf "$0""#;
+
+/// Gives the part our pipes as descriptors 3 and 4, as `--remote-debugging-pipe` has them; it ends when they close.
+const WITH_PIPES: &str = r#""$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$0""#;
+
+/// Where a part is, by `scripts/parts`, which says what the parts are and where they are kept; without it see
+/// [`requirement::missing`].
+///
+/// # Panics
+///
+/// Panics if the part is required but missing.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/parts");
+    let found = Command::new(&script).args(["path", name]).output().expect("run scripts/parts");
+    if !found.status.success() {
+        requirement::missing(name, format_args!("get it by: scripts/parts {name}"));
+        return None;
+    }
+    Some(PathBuf::from(String::from_utf8_lossy(&found.stdout).trim_end()))
+}
+
+/// A command that is given a directory of its own, which goes with it; what it would leave at home goes there too.
+pub(crate) fn command(program: &Path) -> (Command, PathBuf) {
+    let directory = tempfile::tempdir().expect("make a directory").keep();
+    let mut command = Command::new(program);
+    command.env("HOME", &directory).env("TMPDIR", &directory);
+    (command, directory)
+}
+
+/// A running part. Dropping it stops it and waits until it is gone.
+#[derive(Debug)]
+pub(crate) struct Part {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Part {
+    /// Starts a command and reads its output, line by line, until `ready` has seen enough.
+    pub(crate) async fn start<T>(
+        command: &Command,
+        directory: &Path,
+        mut ready: impl FnMut(&str) -> Option<T>,
+    ) -> (Self, T) {
+        let (part, output) = Self::spawn(UNTIL_INPUT_CLOSES, command, directory);
+        let mut lines = lines(output);
+        let mut seen = String::new();
+        let reading = async {
+            while let Some(line) = lines.recv().await {
+                if let Some(found) = ready(&line) {
+                    return Some(found);
+                }
+                seen.push_str(&line);
+                seen.push('\n');
+            }
+            None
+        };
+        let found = tokio::time::timeout(PATIENCE, reading).await.unwrap_or_default();
+        (part, found.unwrap_or_else(|| panic!("{command:?} does not start; it wrote:\n{seen}")))
+    }
+
+    /// Starts a command with our two pipes as its descriptors 3 and 4.
+    pub(crate) fn piped(command: &Command, directory: &Path) -> (Self, ChildStdout) {
+        Self::spawn(WITH_PIPES, command, directory)
+    }
+
+    fn spawn(script: &str, command: &Command, directory: &Path) -> (Self, ChildStdout) {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).arg(directory).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        // A group of its own: Ctrl-C goes to the test alone, whose end the shell then notices.
+        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = shell.spawn().expect("start a shell");
+        let output = child.stdout.take().expect("the shell's output");
+        (Self { input: child.stdin.take(), child }, output)
+    }
+
+    /// What the part reads, as descriptor 3.
+    pub(crate) fn input(&mut self) -> Option<&mut ChildStdin> {
+        self.input.as_mut()
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // A shell that cannot be awaited is gone already.
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads lines on a thread, to the end, so that the part never blocks on a full pipe.
+fn lines(output: ChildStdout) -> mpsc::UnboundedReceiver<String> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            // Nobody listens any more once the part is ready.
+            let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+        }
+    });
+    receiver
+}

@@ -1,0 +1,79 @@
+//! The real parts start, answer, and are gone when they are dropped.
+
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use testkit::{chromium, jaeger, zipkin};
+
+/// A page that complains, throws, asks for what is not there and shows a text later.
+const PAGE: &str = r#"<!doctype html><title>Test</title><link rel="icon" href="data:,">
+<h1></h1>
+<button onclick="document.querySelector('p').textContent = 'pressed it'">Press here</button><p></p>
+<script>
+  console.error("a complaint", 42);
+  const gone = [fetch("/missing"), fetch("http://127.0.0.1:1/")];
+  Promise.allSettled(gone).then(() => document.querySelector("h1").textContent = "asked");
+  setTimeout(() => { throw new Error("a mistake") });
+</script>"#;
+
+/// Status and body of a GET; `None` when nobody listens.
+async fn ask(url: String) -> Option<(u16, String)> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let answer = client.get(url.parse().expect("a URL")).await.ok()?;
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.expect("a body").to_bytes();
+    Some((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+#[tokio::test]
+async fn jaeger_answers_and_goes() {
+    let Some(jaeger) = jaeger::start().await else { return };
+    let services = format!("{}/api/v3/services", jaeger.query);
+    let (status, body) = ask(services.clone()).await.expect("an answer");
+    assert_eq!((status, body.as_str()), (200, "{}"), "it is new and holds no service");
+    let (status, _) = ask(format!("{}/v1/traces", jaeger.otlp_http)).await.expect("an answer");
+    assert_eq!(status, 405, "OTLP over HTTP takes POST alone");
+    drop(jaeger);
+    assert_eq!(ask(services).await, None);
+}
+
+#[tokio::test]
+async fn zipkin_answers_and_goes() {
+    let Some(zipkin) = zipkin::start().await else { return };
+    let health = format!("{}/health", zipkin.url);
+    let (status, body) = ask(health.clone()).await.expect("an answer");
+    assert_eq!((status, body.contains("UP")), (200, true), "{body}");
+    drop(zipkin);
+    assert_eq!(ask(health).await, None);
+}
+
+#[tokio::test]
+async fn chromium_clicks_and_tells_what_went_wrong() {
+    let Some(browser) = chromium::start().await else { return };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let site = Router::new().route("/", get(async || Html(PAGE)));
+    let server = tokio::spawn(async { axum::serve(listener, site).await });
+
+    browser.open(&format!("http://{address}/")).await;
+    browser.click_text("button", "Press here").await;
+    browser.wait_for_text("pressed").await;
+    browser.wait_for_text("asked").await;
+    assert_eq!(browser.eval("document.title").await, "Test");
+    let problems = browser.problems();
+    let missing = format!("request: http://{address}/missing answers 404");
+    let expected =
+        ["console: a complaint 42", "exception: Error: a mistake", &missing, "request: http://127.0.0.1:1/ fails"];
+    for expected in expected {
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{expected} is not in {problems:#?}");
+    }
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    let picture = tempfile::NamedTempFile::new().expect("a file");
+    browser.screenshot(picture.path()).await;
+    assert!(std::fs::read(picture.path()).expect("a picture").starts_with(b"\x89PNG"));
+    server.abort();
+}
