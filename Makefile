@@ -1,0 +1,66 @@
+# Everything a person does with this repository; `make` lists it. Works with GNU make 3.81 and newer.
+
+# How `make run` and `make demo` build: `dev` (two to three minutes the first time, on two cores) or
+# `release` (three times as long, and several times as fast when it runs).
+PROFILE ?= dev
+# More arguments for `mall up`: make run ARGS="--open".
+ARGS ?=
+
+CARGO ?= cargo
+DENY = "$$(scripts/parts cargo-deny)"
+
+.PHONY: help setup parts build run demo test check fmt lint deny docs bench screenshot clean
+
+help: ## lists the targets (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## installs what building needs besides Rust: protoc, for one dependency
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
+	@scripts/parts protoc >/dev/null
+
+parts: ## gets the real parts of the tests once, outside the checkout: Jaeger, Zipkin, PostgreSQL, Chromium, ..
+	@scripts/parts all
+
+build: setup ## builds the binary for PROFILE (dev, or release)
+	$(CARGO) build --locked --profile $(PROFILE) -p mall
+
+run: build ## builds and runs the mall on this machine; Ctrl-C stops it (ARGS="--open" opens the browser)
+	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- up $(ARGS)
+
+demo: build ## one shopper goes through a running mall; prints each step and where its trace is shown
+	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- demo
+
+test: setup ## runs all tests; those whose part is missing say so and pass, unless MALL_TEST_REQUIRE names it
+	$(CARGO) test --workspace --locked
+
+check: fmt lint docs deny ## what must hold before a commit: format, clippy, documentation, dependencies
+
+fmt: ## is the code formatted?
+	$(CARGO) fmt --all --check
+
+lint: setup ## clippy on everything, warnings are errors
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+docs: setup ## builds the documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+# The advisory database comes from GitHub, which not every machine reaches; all else is checked anywhere.
+deny: ## licences, bans and sources of the dependencies, and their advisories where those can be fetched
+	@scripts/parts cargo-deny >/dev/null
+	$(DENY) --locked check licenses bans sources
+	@if $(DENY) --locked fetch db >/dev/null 2>&1; then \
+		$(DENY) --locked check --disable-fetch advisories; \
+	else \
+		echo "advisories: NOT CHECKED, the advisory database cannot be fetched from here" >&2; \
+	fi
+
+bench: setup ## measures the budgets, in release mode
+	$(CARGO) bench --workspace --locked --bench '*'
+
+screenshot: setup ## draws docs/trace.png of the README anew, from a real trace in Chromium
+	@mkdir -p docs
+	MALL_TEST_REQUIRE=chromium MALL_SCREENSHOT="$(CURDIR)/docs/trace.png" $(CARGO) test --locked -p mall --test ui
+
+clean: ## removes what was built, and the data of `make run`
+	$(CARGO) clean
+	rm -rf .mall
