@@ -1,5 +1,7 @@
 //! The chassis and the channel, over real connections, around a service that does what a test tells it.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -60,7 +60,7 @@ impl Inner {
     async fn create(&self, new: Registration, role: Role) -> Result<User, Error> {
         let Registration { name, gender, mobile, password } = new;
         let password = self.passwords.hash(password).await?;
-        self.store.create(NewUser { name, gender, mobile, password, role }).await
+        self.store.create(NewUser { name, gender, mobile, password, role: role.as_str() }).await
     }
 
     /// Gives a token for the right password. A try counts until the password has proved right, and a try that never

@@ -35,8 +35,8 @@ pub(crate) struct NewUser {
     pub(crate) mobile: Mobile,
     /// The password's hash.
     pub(crate) password: String,
-    #[diesel(serialize_as = String)]
-    pub(crate) role: Role,
+    /// `user` or `admin`, as [`Role::as_str`] writes it.
+    pub(crate) role: &'static str,
 }
 
 /// What a login is checked against.
