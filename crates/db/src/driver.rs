@@ -1,13 +1,13 @@
 //! What PostgreSQL and SQLite do differently, below the traced connection.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel_async::AsyncConnection;
-use diesel_migrations::EmbeddedMigrations;
 
-use crate::{ConnectError, Error};
+use crate::{ConnectError, Error, Migrations};
 
 /// A database's own connection; the two implementations are all there are.
 pub trait Driver: AsyncConnection<Backend: Backend<QueryBuilder: Default> + Default> + 'static {
@@ -37,5 +37,5 @@ pub trait Driver: AsyncConnection<Backend: Backend<QueryBuilder: Default> + Defa
 
     /// Runs what is pending of `migrations`, while nobody else does; answers the versions.
     #[doc(hidden)]
-    fn migrate(self, migrations: EmbeddedMigrations) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+    fn migrate(self, migrations: Arc<Migrations>) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 }

@@ -1,6 +1,7 @@
 //! Migrations: embedded in the binary, safe to run twice and from two places at once.
 
-use diesel::migration::MigrationVersion;
+use diesel::backend::Backend;
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel_migrations::EmbeddedMigrations;
 
 use crate::Error;
@@ -14,6 +15,15 @@ pub struct Migrations {
     pub postgres: EmbeddedMigrations,
     /// For SQLite.
     pub sqlite: EmbeddedMigrations,
+}
+
+/// Lets diesel read migrations that are shared.
+pub(crate) struct Borrowed<'a>(pub(crate) &'a EmbeddedMigrations);
+
+impl<DB: Backend> MigrationSource<DB> for Borrowed<'_> {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<DB>>>> {
+        self.0.migrations()
+    }
 }
 
 pub(crate) fn names(versions: Vec<MigrationVersion<'_>>) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The pool: bounded in connections and in the time a caller waits.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,10 +47,11 @@ impl Pool {
     }
 
     /// Brings the schema to the newest version; waits for whoever else does so at the same time.
-    pub async fn migrate(&self, migrations: Migrations) -> Result<(), Error> {
+    pub async fn migrate(&self, migrations: impl Into<Arc<Migrations>>) -> Result<(), Error> {
+        let migrations = migrations.into();
         let done = match self {
-            Self::Postgres(pool) => pool.open().await?.migrate(migrations.postgres).await?,
-            Self::Sqlite(pool) => pool.open().await?.migrate(migrations.sqlite).await?,
+            Self::Postgres(pool) => pool.open().await?.migrate(migrations).await?,
+            Self::Sqlite(pool) => pool.open().await?.migrate(migrations).await?,
         };
         for version in done {
             tracing::info!(version, "migrated the database");
@@ -63,6 +65,16 @@ impl Pool {
             Self::Postgres(pool) => pool.ping().await,
             Self::Sqlite(pool) => pool.ping().await,
         }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let namespace = match self {
+            Self::Postgres(pool) => &pool.shared.target.namespace,
+            Self::Sqlite(pool) => &pool.shared.target.namespace,
+        };
+        write!(f, "Pool({namespace})")
     }
 }
 

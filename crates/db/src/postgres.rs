@@ -1,19 +1,20 @@
 //! Connections to PostgreSQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, TransactionManager as _};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
+use diesel_migrations::MigrationHarness as _;
 use telemetry::semconv;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::driver::Driver;
-use crate::migrate;
+use crate::migrate::{self, Borrowed};
 use crate::url::Postgres;
-use crate::{ConnectError, Error, QueryError};
+use crate::{ConnectError, Error, Migrations, QueryError};
 
 /// Whoever migrates a database of mall holds this lock in it.
 const MIGRATION_LOCK: i64 = 0x6d61_6c6c;
@@ -54,7 +55,7 @@ impl Driver for AsyncPgConnection {
         PoolableConnection::is_broken(self)
     }
 
-    async fn migrate(mut self, migrations: EmbeddedMigrations) -> Result<Vec<String>, Error> {
+    async fn migrate(mut self, migrations: Arc<Migrations>) -> Result<Vec<String>, Error> {
         // Not `pg_advisory_lock`: a statement that waits would keep `create index concurrently` of the holder waiting.
         let mut told = false;
         while !try_lock(&mut self).await? {
@@ -67,7 +68,7 @@ impl Driver for AsyncPgConnection {
         // The lock goes with the connection.
         let run = tokio::task::spawn_blocking(move || {
             let mut conn = AsyncConnectionWrapper::<Self>::from(self);
-            conn.run_pending_migrations(migrations).map(migrate::names).map_err(migrate::error)
+            conn.run_pending_migrations(Borrowed(&migrations.postgres)).map(migrate::names).map_err(migrate::error)
         });
         run.await.map_err(|error| Error::Migrate(error.into()))?
     }

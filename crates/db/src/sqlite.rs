@@ -4,20 +4,21 @@ use std::error::Error as StdError;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, ConnectionError, QueryResult, RunQueryDsl as _, SqliteConnection};
 use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _};
+use diesel_migrations::MigrationHarness as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use telemetry::semconv;
 
 use crate::driver::Driver;
-use crate::migrate;
-use crate::{ConnectError, Error};
+use crate::migrate::{self, Borrowed};
+use crate::{ConnectError, Error, Migrations};
 
 /// A SQLite connection whose calls run on the blocking threads.
 pub type AsyncSqliteConnection = SyncConnectionWrapper<SqliteConnection, Blocking>;
@@ -73,8 +74,8 @@ impl Driver for AsyncSqliteConnection {
         PoolableConnection::is_broken(self)
     }
 
-    async fn migrate(mut self, migrations: EmbeddedMigrations) -> Result<Vec<String>, Error> {
-        let run = self.spawn_blocking(move |conn| Ok(migrate_now(conn, migrations)));
+    async fn migrate(mut self, migrations: Arc<Migrations>) -> Result<Vec<String>, Error> {
+        let run = self.spawn_blocking(move |conn| Ok(migrate_now(conn, &migrations)));
         run.await?.map_err(migrate::error)
     }
 }
@@ -111,12 +112,12 @@ fn create(path: &Path) -> io::Result<()> {
 
 fn migrate_now(
     conn: &mut SqliteConnection,
-    migrations: EmbeddedMigrations,
+    migrations: &Migrations,
 ) -> Result<Vec<String>, Box<dyn StdError + Send + Sync>> {
     // Another process may migrate for longer than a statement waits.
     conn.batch_execute("pragma busy_timeout = 60000; pragma foreign_keys = off;")?;
     conn.immediate_transaction(|conn| {
-        let names = migrate::names(conn.run_pending_migrations(migrations)?);
+        let names = migrate::names(conn.run_pending_migrations(Borrowed(&migrations.sqlite))?);
         let dangling = diesel::sql_query("pragma foreign_key_check").execute(conn)?;
         if dangling > 0 { Err("a migration left rows that refer to missing ones".into()) } else { Ok(names) }
     })

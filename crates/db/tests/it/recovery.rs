@@ -1,0 +1,94 @@
+//! PostgreSQL goes away and comes back: Unavailable, then as before, without a restart.
+
+use std::time::Duration;
+
+use db::{Error, Pool, PoolConfig, with_conn};
+use diesel_async::RunQueryDsl;
+use testkit::database::{Server, on_postgres};
+use testkit::requirement;
+use tonic::{Code, Status};
+
+use crate::accounts::{MIGRATIONS, add, balance, deposit};
+
+async fn execute(pool: &Pool, statement: &str) -> Result<(), Error> {
+    with_conn!(pool, conn => diesel::sql_query(statement).execute(&mut conn).await.map(drop)?);
+    Ok(())
+}
+
+const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+     where pid <> pg_backend_pid() and datname = current_database()";
+
+#[tokio::test]
+async fn idle_connections_that_were_terminated_are_replaced() {
+    on_postgres(MIGRATIONS, async |database| {
+        let id = add(&database.pool, "1").await.unwrap();
+        let other = Pool::new(&database.url.parse().unwrap(), &PoolConfig::default()).unwrap();
+        for _ in 0..5 {
+            balance(&database.pool, id).await.unwrap();
+            execute(&other, TERMINATE).await.unwrap();
+            // The news needs a moment; until then a statement may fail, but as Unavailable and once.
+            if let Err(error) = balance(&database.pool, id).await {
+                assert!(matches!(error, Error::Lost(_)), "{error:?}");
+                balance(&database.pool, id).await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_whose_connection_is_terminated_is_unavailable() {
+    on_postgres(MIGRATIONS, async |database| {
+        let other = Pool::new(&database.url.parse().unwrap(), &PoolConfig::default()).unwrap();
+        let pool = database.pool.clone();
+        let sleeper = tokio::spawn(async move { execute(&pool, "select pg_sleep(600)").await });
+        let sleeping = "select 1 / count(*) from pg_stat_activity where query like 'select pg_sleep%'";
+        while execute(&other, sleeping).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        execute(&other, TERMINATE).await.unwrap();
+        let error = sleeper.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Lost(_)), "{error:?}");
+        assert_eq!(Status::from(error).code(), Code::Unavailable);
+        add(&database.pool, "1").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_and_starts_is_found_again() {
+    let mut server = match Server::start(&[]) {
+        Ok(server) => server,
+        Err(why) => return requirement::missing("postgres", why),
+    };
+    let config = PoolConfig { size: 4, wait: Duration::from_secs(2) };
+    let pool = Pool::new(&server.url("postgres").parse().unwrap(), &config).unwrap();
+    pool.migrate(MIGRATIONS).await.unwrap();
+    let id = add(&pool, "1").await.unwrap();
+    let (one, two) = tokio::join!(deposit(&pool, id, 1), deposit(&pool, id, 1));
+    (one.unwrap(), two.unwrap());
+
+    server.stop();
+    for _ in 0..8 {
+        let error = balance(&pool, id).await.unwrap_err();
+        assert!(matches!(error, Error::Lost(_) | Error::Connect(_)), "{error:?}");
+        assert_eq!(Status::from(error).code(), Code::Unavailable);
+        assert!(pool.ping().await.is_err());
+    }
+
+    server.restart().unwrap();
+    for _ in 0..8 {
+        pool.ping().await.unwrap();
+        assert_eq!(balance(&pool, id).await.unwrap(), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_was_is_unavailable_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("postgres://nobody:secret@{free}/nothing");
+    let pool = Pool::new(&url.parse().unwrap(), &PoolConfig::default()).unwrap();
+    let error = pool.ping().await.unwrap_err();
+    assert!(matches!(error, Error::Connect(_)), "{error:?}");
+    assert!(!format!("{error:?}").contains("secret"));
+}

@@ -1,0 +1,2 @@
+create table accounts (id bigint);
+insert into nowhere values (1);

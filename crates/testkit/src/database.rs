@@ -1,0 +1,123 @@
+//! A database of its own for each test: a SQLite file and a PostgreSQL database, with the same test body.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use db::{Migrations, Pool, PoolConfig};
+use diesel::migration::{Migration, MigrationSource as _};
+use diesel::pg::Pg;
+use diesel_async::SimpleAsyncConnection as _;
+use tempfile::TempDir;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::requirement;
+
+mod server;
+
+pub use server::Server;
+
+/// A migrated database that nobody else uses.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Its connections.
+    pub pool: Pool,
+    /// Its URL, for a service that makes its own.
+    pub url: String,
+}
+
+impl Database {
+    fn new(url: String) -> Self {
+        let parsed = url.parse().expect("a database URL of our own");
+        let pool = Pool::new(&parsed, &PoolConfig::default()).expect("a pool");
+        Self { pool, url }
+    }
+
+    /// Whether it is PostgreSQL, for what cannot be the same.
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.pool, Pool::Postgres(_))
+    }
+}
+
+/// Runs `test` on SQLite, then on PostgreSQL, each migrated; without PostgreSQL see [`requirement::missing`].
+///
+/// # Panics
+///
+/// Panics if a database cannot be made.
+pub async fn on_each(migrations: impl Into<Arc<Migrations>>, test: impl AsyncFn(Database)) {
+    let migrations = migrations.into();
+    eprintln!("on SQLite");
+    on_sqlite(Arc::clone(&migrations), &test).await;
+    eprintln!("on PostgreSQL");
+    on_postgres(migrations, &test).await;
+}
+
+/// Runs `test` on SQLite alone.
+///
+/// # Panics
+///
+/// Panics if the database cannot be made.
+pub async fn on_sqlite(migrations: impl Into<Arc<Migrations>>, test: impl AsyncFn(Database)) {
+    let directory = TempDir::new().expect("a temporary directory");
+    let database = Database::new(format!("sqlite:{}", directory.path().join("test.db").display()));
+    database.pool.migrate(migrations).await.expect("migrate SQLite");
+    test(database).await;
+}
+
+/// Runs `test` on PostgreSQL alone, if there is one.
+///
+/// # Panics
+///
+/// Panics if the database cannot be made.
+pub async fn on_postgres(migrations: impl Into<Arc<Migrations>>, test: impl AsyncFn(Database)) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let server = match shared().await {
+        Ok(server) => server,
+        Err(why) => return requirement::missing("postgres", why),
+    };
+    let template = template(server, &migrations.into()).await;
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    administer(server, &format!("create database {name} template {template}")).await;
+    test(Database::new(server.url(&name))).await;
+    // A test that fails leaves its database to the end of the process.
+    administer(server, &format!("drop database {name} with (force)")).await;
+}
+
+/// The server of this test process; it ends with the process.
+async fn shared() -> Result<&'static Server, &'static str> {
+    static SERVER: OnceCell<Result<Server, String>> = OnceCell::const_new();
+    let start = || async {
+        tokio::task::spawn_blocking(|| Server::start(&[])).await.unwrap_or_else(|error| Err(error.to_string()))
+    };
+    SERVER.get_or_init(start).await.as_ref().map_err(String::as_str)
+}
+
+/// A database that has been migrated once, and is copied for each test.
+async fn template(server: &Server, migrations: &Arc<Migrations>) -> String {
+    static MADE: Mutex<BTreeSet<String>> = Mutex::const_new(BTreeSet::new());
+    let name = format!("template_{:x}", fingerprint(migrations));
+    let mut made = MADE.lock().await;
+    if !made.contains(&name) {
+        administer(server, &format!("create database {name}")).await;
+        let database = Database::new(server.url(&name));
+        database.pool.migrate(Arc::clone(migrations)).await.expect("migrate PostgreSQL");
+        made.insert(name.clone());
+    }
+    name
+}
+
+fn fingerprint(migrations: &Migrations) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let migrations: Vec<Box<dyn Migration<Pg>>> = migrations.postgres.migrations().expect("embedded migrations");
+    migrations.iter().for_each(|migration| migration.name().to_string().hash(&mut hasher));
+    hasher.finish()
+}
+
+async fn administer(server: &Server, statement: &str) {
+    let run = async || -> Result<(), db::Error> {
+        db::with_conn!(Database::new(server.url("postgres")).pool, conn => conn.batch_execute(statement).await?);
+        Ok(())
+    };
+    run().await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+}
