@@ -1,3 +1,26 @@
-//! The one binary of mall.
+//! The one binary of mall: `mall --help` says what it does.
 
-fn main() {}
+mod cli;
+mod config;
+mod demo;
+mod http;
+mod keys;
+mod migrate;
+mod serve;
+mod services;
+mod show;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("{red}mall:{red:#} {error:#}", red = anstyle::AnsiColor::Red.on_default());
+            ExitCode::FAILURE
+        }
+    }
+}

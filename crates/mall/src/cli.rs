@@ -1,0 +1,148 @@
+//! The command line: every flag has an environment variable, every command an example.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Sources;
+use crate::services::{self, Service};
+use crate::{demo, keys, migrate, serve, show, up};
+
+/// An online shop as gRPC services, every request traced from end to end.
+#[derive(Debug, Parser)]
+#[command(name = "mall", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Start here:
+  mall up      everything on this machine
+  mall demo    in a second terminal: one shopper, and where to see each request's trace
+
+Exit codes: 0 done, 1 failed, 2 the command line is wrong.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything on this machine: keys, databases, all services, the trace viewer
+    #[command(after_help = "\
+Examples:
+  mall up                                   on the usual ports, data in .mall
+  mall up --open                            and the trace viewer in the browser
+  mall up --otlp http://127.0.0.1:4317      traces go to your own collector
+  mall up --free-ports --data-dir /tmp/m    a second mall beside the first
+
+The addresses, keys, databases and the place of traces are up's own choice; all else is configured as for
+`mall serve`, such as MALL__TELEMETRY__SAMPLER=0.1. Ctrl-C drains and stops everything, a second one at once.")]
+    Up(up::Options),
+    /// Runs one service in the foreground
+    #[command(after_help = "\
+Examples:
+  mall serve user.rpc
+  mall serve user.api --config-dir etc
+  MALL__TELEMETRY__SAMPLER=0.1 mall serve user.api
+
+`mall config NAME` shows every key that can be set, its value, and where that comes from.")]
+    Serve {
+        /// The service
+        #[arg(value_name = "NAME", value_parser = named(|_| true))]
+        service: &'static Service,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Brings services' databases to the newest schema; safe to run twice
+    #[command(after_help = "\
+Examples:
+  mall migrate user.rpc
+  MALL__DATABASE=postgres://user@db/user mall migrate user.rpc")]
+    Migrate {
+        /// The services whose databases to migrate
+        #[arg(value_name = "NAME", required = true, value_parser = named(Service::has_database))]
+        services: Vec<&'static Service>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Makes the keys with which services sign tokens
+    #[command(after_help = "\
+Examples:
+  mall keys                                 files in .mall/keys; what is there stays
+  mall keys --out /etc/mall/keys
+  mall keys --kubernetes | kubectl apply -f -")]
+    Keys(keys::Options),
+    /// One shopper: registers, logs in, asks who they are; prints each step and its trace
+    #[command(after_help = "\
+Examples:
+  mall demo
+  mall demo --url http://127.0.0.1:8000 --viewer http://127.0.0.1:5000")]
+    Demo(demo::Options),
+    /// Shows what a service would run with, secrets masked, and where each value comes from
+    #[command(after_help = "\
+Examples:
+  mall config user.api
+  mall config user.rpc --config-dir etc")]
+    Config {
+        /// The service
+        #[arg(value_name = "NAME", value_parser = named(|_| true))]
+        service: &'static Service,
+        #[command(flatten)]
+        files: Files,
+    },
+}
+
+/// Where configuration files are.
+#[derive(Args, Debug)]
+struct Files {
+    /// A configuration file, laid over the one compiled in
+    #[arg(long, env = "MALL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A directory with a file NAME.yaml for the service; --config comes before it
+    #[arg(long, env = "MALL_CONFIG_DIR", value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+}
+
+impl Files {
+    fn sources(self) -> Sources {
+        Sources::new(self.config, self.config_dir)
+    }
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Up(options) => up::run(options),
+            Command::Serve { service, files } => serve::run(service, &files.sources()),
+            Command::Migrate { services, files } => migrate::run(&services, &files.sources()),
+            Command::Keys(options) => keys::run(&options),
+            Command::Demo(options) => demo::run(&options),
+            Command::Config { service, files } => show::run(service, &files.sources()),
+        }
+    }
+}
+
+/// Reads the name of one of the services that `fits`.
+fn named(fits: fn(&Service) -> bool) -> impl TypedValueParser<Value = &'static Service> {
+    let names = services::ALL.iter().filter(|service| fits(service)).map(|service| service.name);
+    PossibleValuesParser::new(names).try_map(|name| services::find(&name).ok_or("no such service"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_has_a_variable_and_every_command_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            let name = sub.get_name();
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("\n  mall {name}")), "{name} has no example");
+            for flag in sub.get_opts().chain(sub.get_arguments()).filter(|arg| arg.get_long().is_some()) {
+                assert!(flag.get_env().is_some() || flag.get_id() == "help", "{name} {flag} has no variable");
+            }
+        }
+    }
+}

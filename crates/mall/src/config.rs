@@ -1,0 +1,153 @@
+//! What a process runs with, in layers: the file compiled in, a file named by the caller, environment variables.
+
+mod de;
+mod error;
+mod tree;
+mod yaml;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+
+use self::de::{Fault, What};
+pub(crate) use self::error::Error;
+use self::tree::{Map, Node, Origin, Value};
+
+/// What every variable that sets a configuration key begins with; sections are parted by two underscores as well.
+const PREFIX: &str = "MALL__";
+
+/// The section that configures traces, metrics and logs, the same in every process.
+const TELEMETRY: &str = "telemetry";
+
+/// go-zero's keys in a `Telemetry:` block, which it reads in any case, and ours.
+const GO_ZERO: &[(&str, &str)] = &[
+    ("Name", "name"),
+    ("Endpoint", "endpoint"),
+    ("Sampler", "sampler"),
+    ("Batcher", "batcher"),
+    ("OtlpHeaders", "headers"),
+    ("OtlpHttpPath", "path"),
+    ("OtlpHttpSecure", "secure"),
+    ("Disabled", "disabled"),
+];
+
+/// Where configuration is looked for beside what is compiled in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    file: Option<PathBuf>,
+    dir: Option<PathBuf>,
+    variables: Vec<(String, OsString)>,
+}
+
+impl Sources {
+    /// `file`, or `NAME.yaml` in `dir`, and this process's environment.
+    pub(crate) fn new(file: Option<PathBuf>, dir: Option<PathBuf>) -> Self {
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Self { file, dir, variables: variables.filter(|(name, _)| name.starts_with(PREFIX)).collect() }
+    }
+
+    /// The same, and a variable more.
+    pub(crate) fn with(mut self, name: String, value: &str) -> Self {
+        self.variables.retain(|(other, _)| *other != name);
+        self.variables.push((name, value.into()));
+        self
+    }
+}
+
+/// The variable that sets `key`, sections parted by dots.
+pub(crate) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// The configuration of one process, of no type yet.
+#[derive(Debug)]
+pub(crate) struct Document {
+    name: &'static str,
+    map: Map,
+}
+
+impl Document {
+    /// Reads all layers for the process `name`, whose own file is `built_in`.
+    pub(crate) fn read(name: &'static str, built_in: &str, sources: &Sources) -> Result<Self, Error> {
+        let mut map = layer(built_in, &|line| Origin::BuiltIn { name, line })?;
+        let named = sources.file.clone().or_else(|| Some(sources.dir.as_ref()?.join(format!("{name}.yaml"))));
+        if let Some(path) = named {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|source| Error::File { path: path.clone(), name, source })?;
+            tree::merge(&mut map, layer(&text, &|line| Origin::File { path: path.clone(), line })?);
+        }
+        for (variable, value) in &sources.variables {
+            tree::merge(&mut map, setting(variable, value)?);
+        }
+        Ok(Self { name, map })
+    }
+
+    /// The `telemetry` section.
+    pub(crate) fn telemetry<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let section = self.map.get_key_value(TELEMETRY).map(|(key, node)| (key.clone(), node.clone()));
+        let only: Section<T> = self.typed(&section.into_iter().collect())?;
+        Ok(only.telemetry)
+    }
+
+    /// Everything but the `telemetry` section.
+    pub(crate) fn service<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let mut map = self.map.clone();
+        map.remove(TELEMETRY);
+        self.typed(&map)
+    }
+
+    /// Where the value of `key` is written; `None` when it is nowhere, and the default holds.
+    pub(crate) fn origin(&self, key: &str) -> Option<&Origin> {
+        tree::find(&self.map, key).map(|node| &node.origin)
+    }
+
+    fn typed<T: DeserializeOwned>(&self, map: &Map) -> Result<T, Error> {
+        de::from_map(map).map_err(|Fault { mut path, origin, what }| {
+            let name = self.name;
+            let origin = origin.unwrap_or(Origin::BuiltIn { name, line: 1 });
+            path.reverse();
+            let key = path.join(".");
+            match what {
+                What::UnknownKey(known) => {
+                    let hint = error::hint(path.last().map_or("", String::as_str), known);
+                    Error::UnknownKey { origin, name, key, hint }
+                }
+                What::BadValue(what) => Error::BadValue { origin, name, key, what },
+            }
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Section<T> {
+    telemetry: T,
+}
+
+/// One file's layer, where a go-zero `Telemetry:` block counts as our `telemetry` section.
+fn layer(text: &str, origin: &dyn Fn(usize) -> Origin) -> Result<Map, Error> {
+    let mut map = yaml::parse(text, origin)?;
+    if let Some(Node { origin, value }) = map.remove("Telemetry") {
+        let value = match value {
+            Value::Map(block) => Value::Map(block.into_iter().map(|(key, node)| (ours(key), node)).collect()),
+            other => other,
+        };
+        tree::merge(&mut map, tree::at(&[TELEMETRY], Node { origin, value }));
+    }
+    Ok(map)
+}
+
+fn ours(key: String) -> String {
+    GO_ZERO.iter().find(|(theirs, _)| key.eq_ignore_ascii_case(theirs)).map_or(key, |(_, ours)| (*ours).to_owned())
+}
+
+fn setting(variable: &str, value: &OsString) -> Result<Map, Error> {
+    let text = value.to_str().ok_or_else(|| Error::Encoding(variable.to_owned()))?.to_owned();
+    let key = variable.trim_start_matches(PREFIX).to_lowercase();
+    let path: Vec<_> = key.split("__").collect();
+    let origin = Origin::Variable(variable.to_owned());
+    Ok(tree::at(&path, Node { origin, value: Value::Scalar { text, quoted: false } }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! `mall serve`: one service in the foreground, until a signal or the end of its supervisor.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rpc::Lifecycle;
+
+use crate::config::Sources;
+use crate::services::Service;
+
+/// Set by a supervisor for its children: standard input is a pipe whose end means that the child must end.
+pub(crate) const SUPERVISED: &str = "MALL_SUPERVISED";
+
+/// The most time between the word to end and the end: a drain takes 5 s at most and the last spans 3 s.
+pub(crate) const END: Duration = Duration::from_secs(9);
+
+pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
+    let process = service.configure(sources)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let telemetry = telemetry::init(&process.telemetry)?;
+        let lifecycle = Lifecycle::on_signals()?;
+        if std::env::var_os(SUPERVISED).is_some() {
+            let lifecycle = lifecycle.clone();
+            std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || follow_supervisor(&lifecycle))?;
+        }
+        let served = process.section.serve(lifecycle).await;
+        telemetry.shutdown().await;
+        served
+    })
+}
+
+/// Drains when the supervisor closes its end of the pipe, which the kernel does for it if it is killed.
+fn follow_supervisor(lifecycle: &Lifecycle) {
+    let mut input = std::io::stdin();
+    while input.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+    lifecycle.drain();
+    std::thread::sleep(END);
+    std::process::exit(1);
+}

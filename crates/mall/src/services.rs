@@ -1,0 +1,164 @@
+//! The services of mall, as data: a new one is an entry in the table and an arm in each match.
+
+use std::net::SocketAddr;
+
+use crate::config::{self, Document, Sources};
+
+/// One process of mall.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// Its name on the command line and in traces.
+    pub(crate) name: &'static str,
+    /// What it is, for people.
+    pub(crate) what: &'static str,
+    /// Its file in `etc/`, compiled in.
+    file: &'static str,
+    /// What is set differently, beside addresses and data, when all of the mall is on one machine.
+    pub(crate) alone: &'static [(&'static str, &'static str)],
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// A REST API in front of the service that is named.
+    Gateway(gateway::Api, &'static str),
+    User,
+    Viewer,
+}
+
+/// Every service, in the order in which the table of addresses shows them.
+pub(crate) const ALL: &[Service] = &[
+    Service {
+        name: "user.api",
+        what: "REST: register, log in, userinfo; all of it at /docs",
+        file: include_str!("../../../etc/user.api.yaml"),
+        alone: &[],
+        kind: Kind::Gateway(gateway::Api::User, "user.rpc"),
+    },
+    Service {
+        name: "user.rpc",
+        what: "gRPC, with reflection",
+        file: include_str!("../../../etc/user.rpc.yaml"),
+        // Nobody else can name one, and nobody else can reach it.
+        alone: &[("first_user_is_admin", "true")],
+        kind: Kind::User,
+    },
+    Service {
+        name: "viewer",
+        what: "every request's trace, in Jaeger's UI",
+        file: include_str!("../../../etc/viewer.yaml"),
+        alone: &[],
+        kind: Kind::Viewer,
+    },
+];
+
+/// The service of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Service> {
+    ALL.iter().find(|service| service.name == name)
+}
+
+impl Service {
+    /// The configuration in layers, of no type yet.
+    pub(crate) fn document(&self, sources: &Sources) -> Result<Document, config::Error> {
+        Document::read(self.name, self.file, sources)
+    }
+
+    /// The configuration, checked.
+    pub(crate) fn configure(&self, sources: &Sources) -> Result<Process, config::Error> {
+        let document = self.document(sources)?;
+        let section = match self.kind {
+            Kind::Gateway(api, _) => Section::Gateway(api, Box::new(document.service()?)),
+            Kind::User => Section::User(Box::new(document.service()?)),
+            Kind::Viewer => Section::Viewer(Box::new(document.service()?)),
+        };
+        Ok(Process { telemetry: document.telemetry()?, section })
+    }
+
+    /// Whether it keeps data, and with that a key of its own.
+    pub(crate) fn has_database(&self) -> bool {
+        matches!(self.kind, Kind::User)
+    }
+
+    /// The service that it calls.
+    pub(crate) fn upstream(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Gateway(_, upstream) => Some(upstream),
+            Kind::User | Kind::Viewer => None,
+        }
+    }
+
+    /// Whether it takes the traces of the others.
+    pub(crate) fn is_viewer(&self) -> bool {
+        matches!(self.kind, Kind::Viewer)
+    }
+
+    /// What stops first has the smallest number: callers before those they call, and the viewer after the last span.
+    pub(crate) fn stage(&self) -> usize {
+        match self.kind {
+            Kind::Gateway(..) => 0,
+            Kind::User => 1,
+            Kind::Viewer => 2,
+        }
+    }
+}
+
+/// A service's configuration.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) telemetry: telemetry::Config,
+    pub(crate) section: Section,
+}
+
+/// The part of it that is the service's own.
+#[derive(Debug)]
+pub(crate) enum Section {
+    Gateway(gateway::Api, Box<gateway::Config>),
+    User(Box<user::Config>),
+    Viewer(Box<viewer::Config>),
+}
+
+impl Section {
+    /// Runs the service until the process drains.
+    pub(crate) async fn serve(self, lifecycle: rpc::Lifecycle) -> anyhow::Result<()> {
+        match self {
+            Self::Gateway(api, config) => gateway::serve(api, *config, lifecycle).await?,
+            Self::User(config) => user::serve(*config, lifecycle).await?,
+            Self::Viewer(config) => viewer::serve(*config, lifecycle).await?,
+        }
+        Ok(())
+    }
+
+    /// Brings the service's database to the newest schema, if it has one.
+    pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
+        match self {
+            Self::User(config) => {
+                db::Pool::new(&config.database, &config.pool)?.migrate(user::MIGRATIONS).await?;
+            }
+            Self::Gateway(..) | Self::Viewer(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Every address it listens on, with the key that sets it: the main one first, the admin one last.
+    pub(crate) fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        match self {
+            Self::Gateway(_, config) => vec![("listen", config.listen), ("admin", config.admin)],
+            Self::User(config) => vec![("server.listen", config.server.listen), ("server.admin", config.server.admin)],
+            Self::Viewer(config) => vec![
+                ("listen", config.listen),
+                ("otlp_grpc", config.otlp_grpc),
+                ("otlp_http", config.otlp_http),
+                ("admin", config.admin),
+            ],
+        }
+    }
+
+    /// Every key and its value, secrets masked.
+    pub(crate) fn show(&self) -> serde_json::Result<serde_json::Value> {
+        match self {
+            Self::Gateway(_, config) => serde_json::to_value(config),
+            Self::User(config) => serde_json::to_value(config),
+            Self::Viewer(config) => serde_json::to_value(config),
+        }
+    }
+}

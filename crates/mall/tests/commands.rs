@@ -1,0 +1,135 @@
+//! What each command prints, and its exit codes: 0 done, 1 failed, 2 a wrong command line.
+
+use std::path::Path;
+use std::process::Command;
+
+use testkit::process::Mall;
+
+const MALL: &str = env!("CARGO_BIN_EXE_mall");
+
+type Variables = [(&'static str, &'static str)];
+
+/// Runs a command that must end with `code`, and answers what it printed.
+fn run(arguments: &[&str], variables: &Variables, dir: &Path, code: i32) -> String {
+    let mut command = Command::new(MALL);
+    command.args(arguments).envs(variables.iter().copied()).current_dir(dir);
+    let output = command.output().expect("run mall");
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn a_wrong_command_line_is_2_and_says_what_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "mall up"),
+        (&["serve"], "<NAME>"),
+        (&["serve", "user.ap"], "possible values: user.api, user.rpc, viewer"),
+        (&["migrate", "viewer"], "possible values: user.rpc"),
+        (&["up", "--data"], "--data-dir"),
+        (&["dmeo"], "demo"),
+    ];
+    for (arguments, part) in cases {
+        let text = run(arguments, &[], dir.path(), 2);
+        assert!(text.contains(part), "{arguments:?}: {text}");
+    }
+    assert!(run(&["--help"], &[], dir.path(), 0).contains("mall demo"));
+}
+
+#[test]
+fn a_wrong_configuration_is_1_and_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name).display().to_string()
+    };
+    let unknown = file("unknown.yaml", "telemetry:\n  samplr: 1\n");
+    let bad = file("bad.yaml", "telemetry:\n  sampler: often\n");
+    let broken = file("broken.yaml", "telemetry: [\n");
+    for name in ["user.api", "user.rpc", "viewer"] {
+        let cases: &[(&[&str], &Variables, &[&str])] = &[
+            (&["--config", &unknown], &[], &["unknown.yaml:2", "telemetry.samplr", "`sampler`"]),
+            (&["--config", &bad], &[], &["bad.yaml:2", "telemetry.sampler", "often"]),
+            (&["--config", &broken], &[], &["broken.yaml:", "not YAML"]),
+            (&["--config", "none.yaml"], &[], &["none.yaml", "--config"]),
+            (&["--config-dir", "none"], &[], &[&format!("none/{name}.yaml"), "--config-dir"]),
+            (&[], &[("MALL__TELEMETRY__BATCHER", "pigeon")], &["MALL__TELEMETRY__BATCHER", "pigeon", "otlpgrpc"]),
+            (&[], &[("MALL__NONSENSE", "1")], &["MALL__NONSENSE", "`nonsense`"]),
+        ];
+        for (flags, variables, parts) in cases {
+            for command in ["serve", "config"] {
+                let text = run(&[&[command, name], *flags].concat(), variables, dir.path(), 1);
+                assert!(parts.iter().all(|part| text.contains(part)), "{command} {name} {flags:?}: {text}");
+                assert_eq!(text.trim().lines().count(), 1, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn config_shows_every_value_its_place_and_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f.yaml"), "pool:\n  size: 3\n").unwrap();
+    let variables = [
+        ("MALL__DATABASE", "postgres://mall:hunter2@db/user"),
+        ("MALL__TELEMETRY__HEADERS__AUTHORIZATION", "Bearer hunter3"),
+    ];
+    let text = run(&["config", "user.rpc", "--config", "f.yaml"], &variables, dir.path(), 0);
+    let line = |key: &str| {
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(key));
+        line.unwrap_or_else(|| panic!("no {key} in {text}")).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("pool.size"), "pool.size 3 f.yaml:2");
+    assert_eq!(line("pool.wait"), "pool.wait 2s default");
+    assert_eq!(line("telemetry.sampler"), "telemetry.sampler 1.0 built-in etc/user.rpc.yaml:16");
+    assert!(line("database").ends_with("environment variable MALL__DATABASE"));
+    assert!(line("telemetry.headers.authorization").contains("***"));
+    assert!(!text.contains("hunter"), "{text}");
+}
+
+#[test]
+fn keys_are_made_once_and_only_for_the_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let made = run(&["keys", "--out", "k"], &[], dir.path(), 0);
+    assert!(made.contains("made k/private/user.rpc.pem") && !made.contains("PRIVATE KEY"), "{made}");
+    let private = dir.path().join("k/private/user.rpc.pem");
+    assert_eq!(private.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let before = std::fs::read(&private).unwrap();
+    assert!(run(&["keys", "--out", "k"], &[], dir.path(), 0).contains("nothing was changed"));
+    assert_eq!(std::fs::read(&private).unwrap(), before);
+
+    let secrets = run(&["keys", "--kubernetes"], &[], dir.path(), 0);
+    for part in ["kind: Secret\n", "name: user.rpc-private\n", "\"user.rpc.pem\": |\n    -----BEGIN PRIVATE KEY-----\n"]
+    {
+        assert!(secrets.contains(part), "{part:?} is not in {secrets}");
+    }
+    assert!(secrets.contains("    -----BEGIN PUBLIC KEY-----\n"));
+}
+
+#[test]
+fn a_database_is_migrated_twice_without_harm() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let text = run(&["migrate", "user.rpc"], &[("MALL__DATABASE", "sqlite:user.db")], dir.path(), 0);
+        assert_eq!(text, "user.rpc: the database has the newest schema\n");
+    }
+    let text = run(&["migrate", "user.rpc"], &[("MALL__DATABASE", "sqlite:no/such/dir/user.db")], dir.path(), 1);
+    assert!(text.contains("user.rpc"), "{text}");
+}
+
+#[tokio::test]
+async fn a_demo_shows_each_step_and_its_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = run(&["demo", "--url", "http://127.0.0.1:9"], &[], dir.path(), 1);
+    assert!(text.contains("nothing answers at http://127.0.0.1:9") && text.contains("mall up"), "{text}");
+    let text = run(&["demo", "--url", "https://127.0.0.1:9"], &[], dir.path(), 1);
+    assert!(text.contains("http://HOST:PORT"), "{text}");
+
+    let mall = Mall::of(MALL).start().await;
+    let (api, viewer) = (mall.url("user.api"), mall.url("viewer"));
+    let text = run(&["demo", "--url", &api, "--viewer", &viewer], &[], dir.path(), 0);
+    assert_eq!(text.matches(&format!("{viewer}/trace/")).count(), 3, "{text}");
+    assert!(text.contains("/api/user/userinfo") && text.contains("\"name\":\"Ada\""), "{text}");
+}

@@ -1,0 +1,109 @@
+//! `mall up` keeps its services running, stops them in order, and leaves none behind however it ends.
+
+use std::net::TcpListener;
+
+use testkit::process::{Mall, Signal, gone, signal};
+
+const MALL: &str = env!("CARGO_BIN_EXE_mall");
+
+fn pids(mall: &Mall) -> Vec<u32> {
+    mall.services().into_values().collect()
+}
+
+#[tokio::test]
+async fn a_signal_stops_all_in_order() {
+    for how in [Signal::TERM, Signal::INT] {
+        let mut mall = Mall::of(MALL).start().await;
+        let services = mall.services();
+        assert_eq!(services.keys().collect::<Vec<_>>(), ["user.api", "user.rpc", "viewer"]);
+        mall.signal(how);
+        assert_eq!(mall.wait().await.code(), Some(0));
+        gone(&services.into_values().collect::<Vec<_>>()).await;
+        let text = mall.logs().text();
+        let at = |name| text.find(&format!("{name} has stopped")).unwrap_or_else(|| panic!("{name} did not stop"));
+        assert!(at("user.api") < at("user.rpc") && at("user.rpc") < at("viewer"), "{text}");
+        assert!(!mall.data().join("addresses.json").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_leaves_no_child_and_a_directory_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mall = Mall::of(MALL).data(dir.path()).start().await;
+    let pids = pids(&mall);
+    mall.signal(Signal::KILL);
+    mall.wait().await;
+    gone(&pids).await;
+    Mall::of(MALL).data(dir.path()).start().await;
+}
+
+#[tokio::test]
+async fn a_killed_service_is_started_again_on_its_port() {
+    let mall = Mall::of(MALL).start().await;
+    let ready = format!("http://{}/readyz", mall.address("user.rpc", "admin"));
+    for _ in 0..2 {
+        let before = mall.services()["user.rpc"];
+        let said = mall.logs().text().matches("user.rpc is ready again").count();
+        signal(before, Signal::KILL);
+        mall.logs().lines("user.rpc is ready again", said + 1).await.unwrap();
+        assert_ne!(mall.services()["user.rpc"], before);
+        assert_eq!(mall.get(&ready).await.status(), 200);
+    }
+    assert!(mall.logs().text().contains("user.rpc ended (signal: 9 (SIGKILL)); starting it again in 100ms"));
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let mut mall = Mall::of(MALL).start().await;
+    let pids = pids(&mall);
+    // A process that is halted cannot drain.
+    signal(mall.services()["user.api"], Signal::STOP);
+    mall.signal(Signal::INT);
+    mall.logs().line("stopping").await.unwrap();
+    mall.signal(Signal::INT);
+    assert_eq!(mall.wait().await.code(), Some(1));
+    gone(&pids).await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_before_anything_starts() {
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in
+        [("user.api", format!("listen: 0.0.0.0:{port}")), ("user.rpc", String::new()), ("viewer", String::new())]
+    {
+        std::fs::write(dir.path().join(format!("{name}.yaml")), text).unwrap();
+    }
+    let data = dir.path().join("data");
+    let output = tokio::process::Command::new(MALL)
+        .args(["up", "--data-dir"])
+        .arg(&data)
+        .arg("--config-dir")
+        .arg(dir.path())
+        .output()
+        .await
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains(&format!("user.api needs port {port}")) && error.contains("--free-ports"), "{error}");
+    assert_eq!(error.trim().lines().count(), 1, "{error}");
+    assert!(!data.join("keys").exists());
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused() {
+    let first = Mall::of(MALL).start().await;
+    let mut second = Mall::of(MALL).data(first.data()).spawn();
+    assert_eq!(second.wait().await.code(), Some(1));
+    let said = second.logs().line("another `mall up`").await.unwrap();
+    assert!(said.contains(&format!("process {}", first.pid().unwrap())) && said.contains("--data-dir"), "{said}");
+}
+
+#[tokio::test]
+async fn traces_go_elsewhere_when_told() {
+    let collector = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", collector.local_addr().unwrap());
+    let mall = Mall::of(MALL).argument("--otlp").argument(&url).start().await;
+    assert_eq!(mall.services().keys().collect::<Vec<_>>(), ["user.api", "user.rpc"]);
+}
