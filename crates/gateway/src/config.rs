@@ -1,0 +1,102 @@
+//! The configuration of a gateway.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// How a gateway listens, whom it calls, and the limits it keeps.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where REST is served, over HTTP/1.1 and HTTP/2 without TLS.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are served over HTTP.
+    pub admin: SocketAddr,
+    /// The gRPC service behind the API.
+    pub upstream: rpc::client::Config,
+    /// The time for a call once its body has arrived; a client may ask for less with `grpc-timeout`.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// How long requests in flight may take to finish once the process drains.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+    /// What one client, and all of them together, may take.
+    pub limits: Limits,
+    /// Pages of other origins that may call.
+    pub cors: Cors,
+    /// Proxies, as `10.0.0.0/8`, whose `x-forwarded-for` is believed; nobody's by default.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What one client, and all of them together, may take.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at one time; one more waits to be accepted.
+    pub connections: usize,
+    /// Requests that one HTTP/2 connection may have open.
+    pub streams: u32,
+    /// Bytes of a request's body, after it is decompressed; more is 413.
+    pub body_bytes: usize,
+    /// Bytes of all request bodies held at one time; more is 503.
+    pub total_body_bytes: usize,
+    /// Bytes of a request's headers and path; more is 431.
+    pub header_bytes: usize,
+    /// Headers of a request; more is 431.
+    pub headers: usize,
+    /// The time until a connection has sent the head of its next request; the rest of a late one is answered 408,
+    /// and a connection that sent nothing is closed.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// The time for a request's body to arrive; a later one is answered 408.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// How long a quiet HTTP/2 connection is left alone before it is pinged.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_interval: Duration,
+    /// How long a ping may go unanswered before the connection is closed.
+    #[serde(with = "humantime_serde")]
+    pub keepalive_timeout: Duration,
+}
+
+/// Pages of other origins that may call; none by default.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// Origins such as `https://shop.example`; empty turns CORS off.
+    pub origins: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8000)),
+            admin: SocketAddr::from(([0, 0, 0, 0], 18000)),
+            upstream: rpc::client::Config::default(),
+            timeout: Duration::from_secs(3),
+            drain: Duration::from_secs(5),
+            limits: Limits::default(),
+            cors: Cors::default(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            streams: 128,
+            body_bytes: 1024 * 1024,
+            total_body_bytes: 64 * 1024 * 1024,
+            header_bytes: 16 * 1024,
+            headers: 100,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Listening, accepting, and the bounded end.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::IntoResponse as _;
+use futures::FutureExt as _;
+use rpc::admin::AdminServer;
+use rpc::lifecycle::Lifecycle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::cors::CorsLayer;
+
+use crate::answer::Answers;
+use crate::call::Calls;
+use crate::connection::Connections;
+use crate::refusal::Refusal;
+use crate::{Api, Config, Error, cors, docs};
+
+/// How long busy clients are told `connection: close` before the port is shut and quiet connections with it: a request
+/// that is on its way over a connection when that is closed is lost.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// A gateway that listens and is not yet ready.
+#[derive(Debug)]
+pub struct Gateway {
+    config: Config,
+    lifecycle: Lifecycle,
+    listener: TcpListener,
+    admin: AdminServer,
+    answers: Answers,
+    cors: Option<CorsLayer>,
+}
+
+impl Gateway {
+    /// Takes both addresses, so that a taken port is known before anything else is begun. The upstream may be down.
+    pub async fn bind(api: Api, config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
+        let channel = rpc::client::connect(&config.upstream)?;
+        let cors = cors::layer(&config.cors)?;
+        let listener = rpc::listen(config.listen).await?;
+        let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
+        let router =
+            api.router(channel, Calls::new(&config)).merge(docs::router(api)).fallback(async || Refusal::no_route());
+        let answers = Answers::new(router, &config.limits, lifecycle.clone());
+        Ok(Self { config, lifecycle, listener, admin, answers, cors })
+    }
+
+    /// Where REST is served, with the port that the system chose if that was left to it.
+    pub fn address(&self) -> Result<SocketAddr, Error> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Serves until the process drains, and then for at most [`Config::drain`].
+    pub async fn serve(self) -> Result<(), Error> {
+        let Self { config, lifecycle, listener, admin: _admin, answers, cors } = self;
+        let service = ServiceBuilder::new()
+            .layer(telemetry::http::ServerLayer::new())
+            .layer(CatchPanicLayer::custom(answer_panic))
+            .option_layer(cors)
+            .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
+            .service_fn(move |request| answers.clone().answer(request));
+        let closing = CancellationToken::new();
+        let connections = Connections::new(&config.limits, closing.clone());
+        let permits = Arc::new(Semaphore::new(config.limits.connections));
+        let mut tasks = JoinSet::new();
+        let start = |tasks: &mut JoinSet<()>, accepted: Accepted| {
+            let serving = connections.clone().serve(accepted.stream, accepted.peer, service.clone());
+            tasks.spawn(async move {
+                serving.await;
+                drop(accepted.permit);
+            });
+        };
+
+        lifecycle.set_serving();
+        let mut end = std::pin::pin!(async {
+            lifecycle.draining().await;
+            sleep(LINGER.min(config.drain)).await;
+        });
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                Some(_) = tasks.join_next() => {}
+                accepted = accept(&listener, &permits) => start(&mut tasks, accepted),
+            }
+        }
+        // Those in the queue were let in by the system before the port is shut.
+        while let Some(accepted) = accept(&listener, &permits).now_or_never() {
+            start(&mut tasks, accepted);
+        }
+        drop(listener);
+        closing.cancel();
+        let deadline = Instant::now() + config.drain.saturating_sub(LINGER);
+        while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
+        if !tasks.is_empty() {
+            tracing::warn!(after = ?config.drain, "requests were still running at the end of the drain and were cut off");
+        }
+        Ok(())
+    }
+}
+
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+}
+
+/// The next connection, once one may be had.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Accepted {
+    // Nobody closes the semaphore.
+    let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return std::future::pending().await };
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // An answer is written at once or not at all; without it, the last packet may wait for an acknowledgement.
+                let _ = stream.set_nodelay(true);
+                return Accepted { stream, peer, permit };
+            }
+            Err(error) => {
+                // Often the process has no file descriptor left; only time brings one.
+                tracing::warn!(error = &error as &dyn std::error::Error, "accept a connection");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// A panic ends its request and nothing else. Its message may hold anything, so it is not repeated here.
+fn answer_panic(_: Box<dyn Any + Send>) -> http::Response<Body> {
+    tracing::error!("a request panicked");
+    Refusal::panicked().into_response()
+}
