@@ -27,19 +27,6 @@ pub struct Pair {
     pub public: String,
 }
 
-/// A public key and whose it is.
-#[derive(Clone, Debug)]
-pub struct Public {
-    /// The service which signs with this key.
-    pub issuer: String,
-    /// The key's id: its RFC 7638 thumbprint.
-    pub kid: String,
-    /// SubjectPublicKeyInfo in PEM.
-    pub pem: String,
-    /// Where it was read.
-    pub path: PathBuf,
-}
-
 impl Pair {
     /// A new key, kept nowhere.
     pub fn generate(name: &str) -> Result<Self, Error> {
@@ -88,20 +75,20 @@ pub fn rotate(dir: &Path, name: &str) -> Result<Pair, Error> {
     Ok(pair)
 }
 
-/// Every public key in the directory, by issuer and file.
-pub fn public(dir: &Path) -> Result<Vec<Public>, Error> {
-    Ok(read_verifying(dir)?.into_iter().map(|(public, _)| public).collect())
+/// A public key, whose it is and where it was read.
+pub(crate) struct Public {
+    pub(crate) issuer: String,
+    pub(crate) key: VerifyingKey,
+    pub(crate) path: PathBuf,
 }
 
-/// Every public key in the directory, ready to verify with.
-pub(crate) fn read_verifying(dir: &Path) -> Result<Vec<(Public, VerifyingKey)>, Error> {
-    let mut keys = Vec::new();
-    for (issuer, path) in files::public_paths(dir)? {
-        let pem = files::read(&path)?;
-        let Some(key) = VerifyingKey::from_pem(&pem) else { return Err(Error::NotAKey { path, kind: "public" }) };
-        keys.push((Public { issuer, kid: key.kid(), pem, path }, key));
-    }
-    Ok(keys)
+/// Every public key in the directory.
+pub(crate) fn read_public(dir: &Path) -> Result<Vec<Public>, Error> {
+    let read = |(issuer, path)| match VerifyingKey::from_pem(&files::read(&path)?) {
+        Some(key) => Ok(Public { issuer, key, path }),
+        None => Err(Error::NotAKey { path, kind: "public" }),
+    };
+    files::public_paths(dir)?.into_iter().map(read).collect()
 }
 
 /// The key with which `name` signs, and its PEM form.

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use moka::sync::Cache;
 use ring::digest::{SHA256, digest};
 
-use crate::keys::{self, VerifyingKey};
+use crate::keys::{self, Public, VerifyingKey};
 use crate::token::{self, Claims, MAX_LENGTH, Rejection};
 use crate::{Caller, Clock, Config, Error, USER_AUDIENCE, USER_ISSUER};
 
@@ -52,11 +52,12 @@ impl Verifier {
     /// Keys that are added later are known when the service is started again.
     pub fn load(config: &Config, audience: &str) -> Result<Self, Error> {
         let mut keys: HashMap<String, (String, VerifyingKey)> = HashMap::new();
-        for (public, key) in keys::read_verifying(&config.keys)? {
-            if let Some((other, _)) = keys.get(&public.kid).filter(|(other, _)| *other != public.issuer) {
-                return Err(Error::SharedKey { path: public.path, other: other.clone() });
+        for Public { issuer, key, path } in keys::read_public(&config.keys)? {
+            let kid = key.kid();
+            if let Some((other, _)) = keys.get(&kid).filter(|(other, _)| *other != issuer) {
+                return Err(Error::SharedKey { path, other: other.clone() });
             }
-            keys.insert(public.kid, (public.issuer, key));
+            keys.insert(kid, (issuer, key));
         }
         if !keys.values().any(|(issuer, _)| issuer == USER_ISSUER) {
             return Err(Error::NoPublicKey(config.keys.join("public").join(USER_ISSUER)));
