@@ -84,7 +84,7 @@ pub(crate) struct Public {
 
 /// Every public key in the directory.
 pub(crate) fn read_public(dir: &Path) -> Result<Vec<Public>, Error> {
-    let read = |(issuer, path)| match VerifyingKey::from_pem(&files::read(&path)?) {
+    let read = |(issuer, path): (String, PathBuf)| match VerifyingKey::from_pem(&files::read(&path)?) {
         Some(key) => Ok(Public { issuer, key, path }),
         None => Err(Error::NotAKey { path, kind: "public" }),
     };
