@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
+use diesel::dsl::sql;
+use diesel::sql_types::BigInt;
 use diesel::{Connection as _, ConnectionError, QueryResult, RunQueryDsl as _, SqliteConnection};
 use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
@@ -118,7 +120,7 @@ fn migrate_now(
     conn.batch_execute("pragma busy_timeout = 60000; pragma foreign_keys = off;")?;
     conn.immediate_transaction(|conn| {
         let names = migrate::names(conn.run_pending_migrations(Borrowed(&migrations.sqlite))?);
-        let dangling = diesel::sql_query("pragma foreign_key_check").execute(conn)?;
+        let dangling = sql::<BigInt>("select count(*) from pragma_foreign_key_check").get_result::<i64>(conn)?;
         if dangling > 0 { Err("a migration left rows that refer to missing ones".into()) } else { Ok(names) }
     })
 }

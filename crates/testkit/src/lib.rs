@@ -8,4 +8,6 @@ pub mod jaeger;
 pub mod part;
 pub mod process;
 pub mod requirement;
+pub mod shopper;
+pub mod trace;
 pub mod zipkin;

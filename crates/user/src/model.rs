@@ -21,7 +21,7 @@ pub struct User {
 }
 
 /// A rule that a value breaks, in words for whoever sent it.
-pub type Rule = &'static str;
+pub(crate) type Rule = &'static str;
 
 /// 1 to 64 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl fmt::Debug for Mobile {
 const LONGEST_PASSWORD: usize = 128;
 
 /// Reads a password that is to be set: 6 to 128 characters.
-pub fn new_password(text: String) -> Result<Secret<String>, Rule> {
+pub(crate) fn new_password(text: String) -> Result<Secret<String>, Rule> {
     if (6..=LONGEST_PASSWORD).contains(&text.chars().count()) {
         Ok(Secret::new(text))
     } else {
@@ -128,7 +128,7 @@ pub fn new_password(text: String) -> Result<Secret<String>, Rule> {
 }
 
 /// Reads a password that is to be compared with the one that was set.
-pub fn tried_password(text: String) -> Result<Secret<String>, Rule> {
+pub(crate) fn tried_password(text: String) -> Result<Secret<String>, Rule> {
     if text.chars().count() <= LONGEST_PASSWORD { Ok(Secret::new(text)) } else { Err("must be at most 128 characters") }
 }
 
