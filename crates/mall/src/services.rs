@@ -162,3 +162,41 @@ impl Section {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_service_runs_with_its_own_file() {
+        let mut ports = Vec::new();
+        for service in ALL {
+            let process = service.configure(&Sources::default()).unwrap();
+            assert_eq!(process.telemetry.name, service.name);
+            assert_eq!(process.telemetry.disabled, service.is_viewer());
+            let addresses = process.section.addresses();
+            // An admin port is the main port and 10000.
+            let of = |index: usize| addresses[index].1.port();
+            assert_eq!(of(addresses.len() - 1), of(0) + 10_000, "{}", service.name);
+            ports.extend(addresses.into_iter().map(|(_, address)| address.port()));
+            assert!(service.upstream().is_none_or(|name| find(name).is_some()));
+        }
+        let count = ports.len();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), count, "two services have one port");
+    }
+
+    #[test]
+    fn every_service_takes_a_go_zero_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            "Telemetry:\n  Name: shop\n  Endpoint: http://jaeger:14268/api/traces\n  Sampler: 1.0\n  Batcher: jaeger\n";
+        for service in ALL {
+            std::fs::write(dir.path().join(format!("{}.yaml", service.name)), text).unwrap();
+            let sources = Sources::new(None, Some(dir.path().to_owned()));
+            let telemetry = service.configure(&sources).unwrap().telemetry;
+            assert_eq!((telemetry.name.as_str(), telemetry.batcher), ("shop", telemetry::Batcher::Jaeger));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! `mall config`: what a service would run with, and why.
 
-use std::io::Write;
+use std::io::Write as _;
 
 use serde_json::Value;
 
@@ -12,7 +12,16 @@ pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
     let process = service.configure(sources)?;
     let mut rows = Vec::new();
     flatten("", &process.section.show()?, &document, &mut rows);
+    let configured = rows.len();
     flatten("telemetry", &serde_json::to_value(&process.telemetry)?, &document, &mut rows);
+    let mut effective = Vec::new();
+    flatten("telemetry", &serde_json::to_value(process.telemetry.with_env()?)?, &document, &mut effective);
+    for row in &mut effective {
+        if !rows[configured..].contains(row) {
+            row.origin = "environment variable OTEL_*".to_owned();
+        }
+    }
+    rows.splice(configured.., effective);
 
     let width = |column: fn(&Row) -> &str| rows.iter().map(|row| column(row).chars().count()).max().unwrap_or(0);
     let (keys, values) = (width(|row| &row.key), width(|row| &row.value).min(48));
@@ -23,6 +32,7 @@ pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[derive(PartialEq)]
 struct Row {
     key: String,
     value: String,

@@ -74,6 +74,7 @@ fn config_shows_every_value_its_place_and_no_secret() {
     let variables = [
         ("MALL__DATABASE", "postgres://mall:hunter2@db/user"),
         ("MALL__TELEMETRY__HEADERS__AUTHORIZATION", "Bearer hunter3"),
+        ("OTEL_SERVICE_NAME", "accounts"),
     ];
     let text = run(&["config", "user.rpc", "--config", "f.yaml"], &variables, dir.path(), 0);
     let line = |key: &str| {
@@ -82,8 +83,9 @@ fn config_shows_every_value_its_place_and_no_secret() {
     };
     assert_eq!(line("pool.size"), "pool.size 3 f.yaml:2");
     assert_eq!(line("pool.wait"), "pool.wait 2s default");
-    assert_eq!(line("telemetry.sampler"), "telemetry.sampler 1.0 built-in etc/user.rpc.yaml:16");
+    assert_eq!(line("telemetry.sampler"), "telemetry.sampler 1.0 built-in etc/user.rpc.yaml:15");
     assert!(line("database").ends_with("environment variable MALL__DATABASE"));
+    assert_eq!(line("telemetry.name"), "telemetry.name accounts environment variable OTEL_*");
     assert!(line("telemetry.headers.authorization").contains("***"));
     assert!(!text.contains("hunter"), "{text}");
 }
@@ -115,7 +117,7 @@ fn a_database_is_migrated_twice_without_harm() {
         let text = run(&["migrate", "user.rpc"], &[("MALL__DATABASE", "sqlite:user.db")], dir.path(), 0);
         assert_eq!(text, "user.rpc: the database has the newest schema\n");
     }
-    let text = run(&["migrate", "user.rpc"], &[("MALL__DATABASE", "sqlite:no/such/dir/user.db")], dir.path(), 1);
+    let text = run(&["migrate", "user.rpc"], &[("MALL__DATABASE", "sqlite:/dev/null/user.db")], dir.path(), 1);
     assert!(text.contains("user.rpc"), "{text}");
 }
 

@@ -19,6 +19,7 @@ async fn a_signal_stops_all_in_order() {
         mall.signal(how);
         assert_eq!(mall.wait().await.code(), Some(0));
         gone(&services.into_values().collect::<Vec<_>>()).await;
+        mall.logs().line("viewer has stopped").await.unwrap();
         let text = mall.logs().text();
         let at = |name| text.find(&format!("{name} has stopped")).unwrap_or_else(|| panic!("{name} did not stop"));
         assert!(at("user.api") < at("user.rpc") && at("user.rpc") < at("viewer"), "{text}");
@@ -63,6 +64,25 @@ async fn a_second_signal_stops_at_once() {
     mall.signal(Signal::INT);
     assert_eq!(mall.wait().await.code(), Some(1));
     gone(&pids).await;
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_start_ends_all() {
+    let mut mall = Mall::of(MALL).variable("MALL__TELEMETRY__LOG__LEVEL", "=?=").spawn();
+    assert_eq!(mall.wait().await.code(), Some(1));
+    let said = mall.logs().line("ended before it was ready (exit status: 1)").await.unwrap();
+    assert!(said.starts_with("mall: "), "{said}");
+    assert!(mall.logs().text().contains("telemetry.log.level"), "{}", mall.logs().text());
+    assert!(!mall.data().join("addresses.json").exists());
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_configuration_is_told_before_anything_starts() {
+    let mut mall = Mall::of(MALL).variable("MALL__TELEMETRY__SAMPELR", "1").spawn();
+    assert_eq!(mall.wait().await.code(), Some(1));
+    let said = mall.logs().line("MALL__TELEMETRY__SAMPELR").await.unwrap();
+    assert!(said.contains("did you mean `sampler`?"), "{said}");
+    assert!(!mall.data().join("keys").exists());
 }
 
 #[tokio::test]

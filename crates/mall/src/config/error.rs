@@ -9,7 +9,7 @@ use super::tree::Origin;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A file that was named is not there, or not readable.
-    #[error("cannot read {path}: {source}; name a file with --config, or a directory that has {name}.yaml with --config-dir", path = path.display())]
+    #[error("cannot read {path}: give --config a file, or --config-dir a directory that has {name}.yaml", path = path.display())]
     File { path: PathBuf, name: &'static str, source: io::Error },
     /// The text is no YAML mapping.
     #[error("{origin}: {what}")]
