@@ -1,0 +1,208 @@
+//! What Jaeger's UI asks: services, operations, traces and dependencies.
+
+mod jaeger;
+mod otlp_json;
+mod params;
+mod v3;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use params::Params;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::RwLock;
+
+use crate::model::{Trace, TraceId, kind_name};
+use crate::otlp::Batch;
+use crate::store::Store;
+
+/// The store as the handlers share it.
+type Shared = Arc<RwLock<Store>>;
+
+/// The largest OTLP/JSON file that the UI may have shown to it.
+const MAX_UPLOAD: usize = 16 << 20;
+
+/// Jaeger's query API below `/api`.
+pub(crate) fn router(store: Shared) -> Router {
+    Router::new()
+        .route("/api/services", get(services))
+        .route("/api/services/{service}/operations", get(operation_names))
+        .route("/api/operations", get(operations))
+        .route("/api/traces", get(search))
+        .route("/api/traces/{id}", get(trace))
+        .route("/api/dependencies", get(dependencies))
+        .route("/api/transform", post(transform).layer(DefaultBodyLimit::max(MAX_UPLOAD)))
+        .route("/api/metrics/{*metric}", get(metrics))
+        .merge(v3::router())
+        .route("/api/{*path}", axum::routing::any(unknown))
+        .with_state(store)
+}
+
+/// An answer as all of the older API gives it.
+#[derive(Serialize)]
+struct Envelope<T> {
+    data: Option<T>,
+    total: usize,
+    limit: usize,
+    offset: usize,
+    errors: Option<Vec<Problem>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    msg: String,
+    #[serde(rename = "traceID", skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+}
+
+fn envelope<T: Serialize>(data: T, total: usize, errors: Option<Vec<Problem>>) -> Response {
+    json_body(&Envelope { data: Some(data), total, limit: 0, offset: 0, errors })
+}
+
+fn json_body(body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// Why a question has no answer.
+struct Error(StatusCode, String);
+
+impl Error {
+    fn bad(text: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, text.into())
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let Self(status, msg) = self;
+        let problem = Problem { code: Some(status.as_u16()), msg, trace_id: None };
+        let body = Envelope::<()> { data: None, total: 0, limit: 0, offset: 0, errors: Some(vec![problem]) };
+        (status, json_body(&body)).into_response()
+    }
+}
+
+/// Asks the store and writes the answer on a thread that may take its time.
+async fn ask(store: Shared, question: impl FnOnce(&RwLock<Store>) -> Response + Send + 'static) -> Response {
+    let answer = tokio::task::spawn_blocking(move || question(&store)).await;
+    answer.unwrap_or_else(|error| Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
+}
+
+async fn services(State(store): State<Shared>) -> Response {
+    let services = store.read().await.services();
+    let total = services.len();
+    envelope(services, total, None)
+}
+
+async fn operation_names(State(store): State<Shared>, Path(service): Path<String>) -> Response {
+    let operations = store.read().await.operations(&service);
+    let names: std::collections::BTreeSet<_> = operations.into_iter().map(|(name, _)| name).collect();
+    let total = names.len();
+    envelope(names, total, None)
+}
+
+async fn operations(State(store): State<Shared>, params: Params) -> Result<Response, Error> {
+    let service = params.get("service").ok_or_else(|| Error::bad("parameter 'service' is required"))?;
+    let kind = params.get("spanKind").unwrap_or_default();
+    let operations = store.read().await.operations(service);
+    let operations = operations.iter().filter(|(_, of)| kind.is_empty() || kind == kind_name(*of));
+    let data: Vec<_> = operations.map(|(name, kind)| json!({ "name": name, "spanKind": kind_name(*kind) })).collect();
+    let total = data.len();
+    Ok(envelope(data, total, None))
+}
+
+async fn search(State(store): State<Shared>, params: Params) -> Result<Response, Error> {
+    let ids = params.trace_ids()?;
+    if !ids.is_empty() {
+        return Ok(ask(store, move |store| by_ids(&store.blocking_read(), &ids)).await);
+    }
+    let query = params.query()?;
+    let answer = move |store: &RwLock<Store>| {
+        // The store is free for spans again while the answer is written.
+        let traces = store.blocking_read().search(&query);
+        found(&traces)
+    };
+    Ok(ask(store, answer).await)
+}
+
+fn found(traces: &[Trace]) -> Response {
+    envelope(traces.iter().map(jaeger::Trace::from).collect::<Vec<_>>(), 0, None)
+}
+
+/// What a search in `store` takes, from its URL to its answer; for the benchmark.
+pub(crate) fn search_now(store: &Store, uri: &Uri) -> Option<Response> {
+    let query = Params::of(uri).and_then(|params| params.query()).ok()?;
+    Some(found(&store.search(&query)))
+}
+
+fn by_ids(store: &Store, ids: &[TraceId]) -> Response {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for id in ids {
+        match store.trace(*id) {
+            Some(trace) => found.push(jaeger::Trace::from(&trace)),
+            None => missing.push(Problem { code: None, msg: NOT_FOUND.to_owned(), trace_id: Some(jaeger::id(*id)) }),
+        }
+    }
+    envelope(found, 0, (!missing.is_empty()).then_some(missing))
+}
+
+const NOT_FOUND: &str = "trace not found";
+
+async fn trace(State(store): State<Shared>, Path(id): Path<String>) -> Result<Response, Error> {
+    let id: TraceId = id.parse().map_err(Error::bad)?;
+    let answer = move |store: &RwLock<Store>| {
+        let trace = store.blocking_read().trace(id);
+        match &trace {
+            Some(trace) => envelope([jaeger::Trace::from(trace)], 0, None),
+            None => Error(StatusCode::NOT_FOUND, NOT_FOUND.to_owned()).into_response(),
+        }
+    };
+    Ok(ask(store, answer).await)
+}
+
+async fn dependencies(State(store): State<Shared>, params: Params) -> Result<Response, Error> {
+    let range = params.dependency_range()?;
+    let service = params.get("service").unwrap_or_default().to_owned();
+    let answer = move |store: &RwLock<Store>| {
+        let calls = store.blocking_read().dependencies(&range);
+        let calls =
+            calls.iter().filter(|((parent, child), _)| service.is_empty() || *parent == service || *child == service);
+        let call = |((parent, child), count): (&(String, String), &u64)| json!({ "parent": parent, "child": child, "callCount": count });
+        envelope(calls.map(call).collect::<Vec<_>>(), 0, None)
+    };
+    Ok(ask(store, answer).await)
+}
+
+/// Shows an OTLP/JSON file as traces; nothing of it is kept.
+async fn transform(body: Bytes) -> Result<Response, Error> {
+    let batch = Batch::from_json(&body).map_err(|error| Error::bad(error.to_string()))?;
+    let store = Arc::new(RwLock::new(Store::new(16 * MAX_UPLOAD)));
+    let mut ids: Vec<_> = batch.spans.iter().map(|span| span.trace).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let answer = move |store: &RwLock<Store>| {
+        let mut store = store.blocking_write();
+        store.insert(batch);
+        by_ids(&store, &ids)
+    };
+    Ok(ask(store, answer).await)
+}
+
+async fn metrics() -> Error {
+    Error(StatusCode::NOT_IMPLEMENTED, "only traces are kept here, no metrics".to_owned())
+}
+
+async fn unknown() -> Error {
+    Error(StatusCode::NOT_FOUND, "there is no such API".to_owned())
+}

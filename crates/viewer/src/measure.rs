@@ -1,0 +1,40 @@
+//! The store without the network, as `benches/store.rs` measures it; nobody else should use this.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::body::HttpBody as _;
+
+use crate::api;
+use crate::otlp::Batch;
+use crate::store::Store;
+
+/// A store of traces.
+#[derive(Debug)]
+pub struct Measured(Store);
+
+impl Measured {
+    /// An empty store of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self(Store::new(limit))
+    }
+
+    /// Stores an OTLP message; answers whether it could be read.
+    pub fn ingest(&mut self, message: &[u8]) -> bool {
+        Batch::from_protobuf(message).map(|batch| self.0.insert(batch)).is_ok()
+    }
+
+    /// Searches as `GET /api/traces` does; answers the bytes of the answer, if the question is right.
+    pub fn search(&self, uri: &str) -> Option<u64> {
+        api::search_now(&self.0, &uri.parse().ok()?)?.body().size_hint().exact()
+    }
+
+    /// How many traces there are.
+    pub fn traces(&self) -> usize {
+        self.0.stats().traces.load(Relaxed) as usize
+    }
+
+    /// How many bytes the store says that it takes.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}

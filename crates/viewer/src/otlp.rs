@@ -1,0 +1,186 @@
+//! Spans on their way in: OTLP of either encoding becomes a [`Batch`] of packed spans, whole or not at all.
+
+pub(crate) mod grpc;
+pub(crate) mod http;
+mod json;
+mod protobuf;
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use tokio::sync::RwLock;
+
+use crate::model;
+use crate::store::Store;
+
+/// The largest span in bytes; larger ones are refused alone.
+const MAX_SPAN: usize = 1 << 20;
+/// The largest resource or scope in bytes; the message of a larger one is refused.
+const MAX_ORIGIN: usize = 64 << 10;
+
+/// What is wrong with a message; it is the client's fault and the text is for its eyes.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Invalid(pub(crate) String);
+
+/// A span that is ready to be stored.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub(crate) trace: model::TraceId,
+    pub(crate) id: u64,
+    /// 0 when there is none.
+    pub(crate) parent: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) kind: i32,
+    pub(crate) name: Box<str>,
+    /// Where it comes from: the number of a scope of its batch.
+    pub(crate) scope: u32,
+    /// The span as protobuf without all of the above.
+    pub(crate) body: Vec<u8>,
+}
+
+/// Where the spans of one message come from; spans refer to scopes and scopes to resources by number.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    pub(crate) resources: Vec<Arc<model::Resource>>,
+    pub(crate) scopes: Vec<Arc<model::Scope>>,
+}
+
+/// The spans of one message.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) origins: Origins,
+    pub(crate) spans: Vec<Packed>,
+    /// Spans that were too large.
+    pub(crate) refused: u64,
+}
+
+impl Batch {
+    /// Reads an `ExportTraceServiceRequest`.
+    pub(crate) fn from_protobuf(message: &[u8]) -> Result<Self, Invalid> {
+        let mut batch = Self::default();
+        protobuf::read(message, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Reads an `ExportTraceServiceRequest` written as OTLP/JSON.
+    pub(crate) fn from_json(message: &[u8]) -> Result<Self, Invalid> {
+        let mut batch = Self::default();
+        json::read(message, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// Adds a resource; scopes that follow belong to it.
+    fn resource(&mut self, mut resource: Resource, schema_url: String) -> Result<(), Invalid> {
+        self.forget_unused();
+        let service = service_name(&mut resource);
+        let encoded = resource.encode_to_vec();
+        if encoded.len() + schema_url.len() > MAX_ORIGIN {
+            return Err(Invalid(format!("a resource is larger than {MAX_ORIGIN} bytes")));
+        }
+        self.origins.resources.push(Arc::new(model::Resource { service, schema_url, encoded }));
+        Ok(())
+    }
+
+    /// Adds a scope of the last resource; spans that follow belong to it.
+    fn scope(&mut self, scope: &InstrumentationScope, schema_url: String) -> Result<(), Invalid> {
+        let encoded = scope.encode_to_vec();
+        if encoded.len() + schema_url.len() > MAX_ORIGIN {
+            return Err(Invalid(format!("a scope is larger than {MAX_ORIGIN} bytes")));
+        }
+        self.forget_unused_scope();
+        let resource = self.origins.resources.len().saturating_sub(1) as u32;
+        self.origins.scopes.push(Arc::new(model::Scope { resource, schema_url, encoded }));
+        Ok(())
+    }
+
+    /// Drops the last scope if it has no span: millions of empty ones fit into a message.
+    fn forget_unused_scope(&mut self) {
+        if self.spans.last().is_none_or(|span| span.scope as usize + 1 < self.origins.scopes.len()) {
+            self.origins.scopes.pop();
+        }
+    }
+
+    fn forget_unused(&mut self) {
+        self.forget_unused_scope();
+        if self.origins.scopes.last().is_none_or(|scope| scope.resource as usize + 1 < self.origins.resources.len()) {
+            self.origins.resources.pop();
+        }
+    }
+
+    /// Adds a span of the last scope.
+    fn span(&mut self, mut span: Span) -> Result<(), Invalid> {
+        let Ok(trace) = <[u8; 16]>::try_from(span.trace_id.as_slice()) else {
+            return Err(Invalid(format!("a trace id has 16 bytes, not {}", span.trace_id.len())));
+        };
+        let id = span_id(&span.span_id)?;
+        if id == 0 || trace == [0; 16] {
+            return Err(Invalid("a trace id or span id is all zeros".to_owned()));
+        }
+        let parent = if span.parent_span_id.is_empty() { 0 } else { span_id(&span.parent_span_id)? };
+        let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
+        let (kind, name) = (span.kind, std::mem::take(&mut span.name).into_boxed_str());
+        // What is packed beside the body is left out of it: protobuf does not write defaults.
+        (span.trace_id, span.span_id, span.parent_span_id) = Default::default();
+        (span.start_time_unix_nano, span.end_time_unix_nano, span.kind) = Default::default();
+        let scope = self.origins.scopes.len().saturating_sub(1) as u32;
+        let trace = model::TraceId(trace);
+        self.spans.push(Packed { trace, id, parent, start, end, kind, name, scope, body: span.encode_to_vec() });
+        Ok(())
+    }
+}
+
+fn span_id(bytes: &[u8]) -> Result<u64, Invalid> {
+    let bytes = bytes.try_into().map_err(|_| Invalid(format!("a span id has 8 bytes, not {}", bytes.len())))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// The service that a resource names; one that names none gets the name that Jaeger gives it.
+fn service_name(resource: &mut Resource) -> String {
+    const KEY: &str = "service.name";
+    let found = resource.attributes.iter_mut().find(|attribute| attribute.key == KEY);
+    let name = match found.as_ref().map(|attribute| attribute.value.as_ref().and_then(|value| value.value.as_ref())) {
+        Some(Some(Value::StringValue(name))) if !name.is_empty() => return name.clone(),
+        Some(Some(Value::StringValue(_))) => "empty-service-name",
+        Some(_) => "service-name-wrong-type",
+        None => "missing-service-name",
+    };
+    let value = Some(AnyValue { value: Some(Value::StringValue(name.to_owned())) });
+    match found {
+        Some(attribute) => attribute.value = value,
+        None => resource.attributes.push(KeyValue { key: KEY.to_owned(), value, ..Default::default() }),
+    }
+    name.to_owned()
+}
+
+/// Where both receivers put what they read.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    pub(crate) store: Arc<RwLock<Store>>,
+    /// The largest message in bytes, after decompression.
+    pub(crate) max_message: usize,
+}
+
+impl Sink {
+    /// Stores the batch; says how many of its spans were not kept, and why.
+    pub(crate) async fn put(&self, batch: Batch) -> Option<(u64, String)> {
+        let refused = batch.refused;
+        let cut = self.store.write().await.insert(batch);
+        let mut reasons = Vec::new();
+        if refused > 0 {
+            reasons.push(format!("{refused} spans are larger than {MAX_SPAN} bytes"));
+        }
+        if cut > 0 {
+            reasons.push(format!("{cut} spans are too many for their trace"));
+        }
+        (!reasons.is_empty()).then(|| (refused + cut, reasons.join("; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

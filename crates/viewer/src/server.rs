@@ -1,0 +1,156 @@
+//! The three listeners and what stands before their routes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use rpc::Lifecycle;
+use rpc::admin::AdminServer;
+use tokio::net::TcpListener;
+use tokio::sync::RwLock;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::config::Config;
+use crate::otlp::{self, Sink};
+use crate::store::Store;
+use crate::{Error, api, metrics, ui};
+
+/// OTLP messages that are read at once: with the largest message this bounds the memory for them.
+const MESSAGES: usize = 16;
+/// Questions that are answered at once.
+const QUESTIONS: usize = 8;
+/// How long a message may take to arrive and be stored.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long requests may go on after draining began.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Where a viewer listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Jaeger's UI and query API.
+    pub ui: SocketAddr,
+    /// OTLP over gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP over HTTP.
+    pub otlp_http: SocketAddr,
+    /// Health and metrics.
+    pub admin: SocketAddr,
+}
+
+/// A viewer that has its ports and does not answer yet, but for the admin port.
+#[derive(Debug)]
+pub struct Viewer {
+    config: Config,
+    lifecycle: Lifecycle,
+    ui: TcpListener,
+    otlp_grpc: TcpListener,
+    otlp_http: TcpListener,
+    admin: AdminServer,
+    addresses: Addresses,
+}
+
+impl Viewer {
+    /// Takes the viewer's ports; port 0 takes a free one.
+    pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
+        let ui = rpc::listen(config.listen).await?;
+        let otlp_grpc = rpc::listen(config.otlp_grpc).await?;
+        let otlp_http = rpc::listen(config.otlp_http).await?;
+        let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
+        let addresses = Addresses {
+            ui: ui.local_addr()?,
+            otlp_grpc: otlp_grpc.local_addr()?,
+            otlp_http: otlp_http.local_addr()?,
+            admin: admin.address(),
+        };
+        Ok(Self { config, lifecycle, ui, otlp_grpc, otlp_http, admin, addresses })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until the lifecycle drains and then at most three seconds more.
+    pub async fn serve(self) -> Result<(), Error> {
+        let Self { config, lifecycle, ui, otlp_grpc, otlp_http, admin: _admin, addresses } = self;
+        let size = |bytes: bytesize::ByteSize| usize::try_from(bytes.as_u64()).unwrap_or(usize::MAX);
+        let store = Store::new(size(config.memory));
+        metrics::publish(store.stats());
+        let store = Arc::new(RwLock::new(store));
+        let sink = Sink { store: store.clone(), max_message: size(config.max_message) };
+        let pages = pages(store, addresses.ui, config.hosts).await;
+        lifecycle.set_serving();
+        tracing::info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, memory = %config.memory, "serving");
+        let serving = async {
+            tokio::try_join!(
+                serve(ui, pages, &lifecycle),
+                serve(otlp_grpc, patient(otlp::grpc::router(sink.clone())), &lifecycle),
+                serve(otlp_http, patient(otlp::http::router(sink)), &lifecycle),
+            )
+        };
+        tokio::select! {
+            result = serving => result.map(drop).map_err(Error::Io),
+            () = async { lifecycle.draining().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, routes: Router, lifecycle: &Lifecycle) -> std::io::Result<()> {
+    let lifecycle = lifecycle.clone();
+    axum::serve(listener, routes).with_graceful_shutdown(async move { lifecycle.draining().await }).await
+}
+
+fn patient(routes: Router) -> Router {
+    routes
+        .layer(GlobalConcurrencyLimitLayer::new(MESSAGES))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
+}
+
+/// The UI and its API, for browsers.
+pub(crate) async fn pages(store: Arc<RwLock<Store>>, address: SocketAddr, hosts: Vec<String>) -> Router {
+    let no_sniff = HeaderValue::from_static("nosniff");
+    let routes = api::router(store).layer(GlobalConcurrencyLimitLayer::new(QUESTIONS)).merge(ui::router().await);
+    let routes = routes
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, no_sniff));
+    if !address.ip().is_loopback() {
+        return routes;
+    }
+    let hosts: Arc<[String]> = hosts.into();
+    routes.layer(from_fn_with_state(hosts, guard))
+}
+
+/// Lets only requests pass that mean this machine: a page of `evil.example` whose name was made to point here does not.
+async fn guard(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    if host.is_none_or(|host| is_local(host, &hosts)) {
+        return next.run(request).await;
+    }
+    let text = "this viewer is for this machine: open it as http://localhost, or add the name to `hosts`\n";
+    (StatusCode::FORBIDDEN, text).into_response()
+}
+
+fn is_local(host: &str, hosts: &[String]) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.to_ascii_lowercase();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<std::net::IpAddr>().is_ok()
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || hosts.iter().any(|host| host.eq_ignore_ascii_case(&name))
+}
+
+#[cfg(test)]
+mod tests;
