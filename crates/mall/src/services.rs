@@ -23,6 +23,7 @@ enum Kind {
     /// A REST API in front of the service that is named.
     Gateway(gateway::Api, &'static str),
     User,
+    #[cfg(feature = "viewer")]
     Viewer,
 }
 
@@ -43,6 +44,7 @@ pub(crate) const ALL: &[Service] = &[
         alone: &[("first_user_is_admin", "true")],
         kind: Kind::User,
     },
+    #[cfg(feature = "viewer")]
     Service {
         name: "viewer",
         what: "every request's trace, in Jaeger's UI",
@@ -69,6 +71,7 @@ impl Service {
         let section = match self.kind {
             Kind::Gateway(api, _) => Section::Gateway(api, Box::new(document.service()?)),
             Kind::User => Section::User(Box::new(document.service()?)),
+            #[cfg(feature = "viewer")]
             Kind::Viewer => Section::Viewer(Box::new(document.service()?)),
         };
         Ok(Process { telemetry: document.telemetry()?, section })
@@ -83,13 +86,13 @@ impl Service {
     pub(crate) fn upstream(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Gateway(_, upstream) => Some(upstream),
-            Kind::User | Kind::Viewer => None,
+            _ => None,
         }
     }
 
     /// Whether it takes the traces of the others.
     pub(crate) fn is_viewer(&self) -> bool {
-        matches!(self.kind, Kind::Viewer)
+        !matches!(self.kind, Kind::Gateway(..) | Kind::User)
     }
 
     /// What stops first has the smallest number: callers before those they call, and the viewer after the last span.
@@ -97,6 +100,7 @@ impl Service {
         match self.kind {
             Kind::Gateway(..) => 0,
             Kind::User => 1,
+            #[cfg(feature = "viewer")]
             Kind::Viewer => 2,
         }
     }
@@ -114,6 +118,7 @@ pub(crate) struct Process {
 pub(crate) enum Section {
     Gateway(gateway::Api, Box<gateway::Config>),
     User(Box<user::Config>),
+    #[cfg(feature = "viewer")]
     Viewer(Box<viewer::Config>),
 }
 
@@ -123,6 +128,7 @@ impl Section {
         match self {
             Self::Gateway(api, config) => gateway::serve(api, *config, lifecycle).await?,
             Self::User(config) => user::serve(*config, lifecycle).await?,
+            #[cfg(feature = "viewer")]
             Self::Viewer(config) => viewer::serve(*config, lifecycle).await?,
         }
         Ok(())
@@ -130,11 +136,8 @@ impl Section {
 
     /// Brings the service's database to the newest schema, if it has one.
     pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
-        match self {
-            Self::User(config) => {
-                db::Pool::new(&config.database, &config.pool)?.migrate(user::MIGRATIONS).await?;
-            }
-            Self::Gateway(..) | Self::Viewer(_) => {}
+        if let Self::User(config) = self {
+            db::Pool::new(&config.database, &config.pool)?.migrate(user::MIGRATIONS).await?;
         }
         Ok(())
     }
@@ -144,6 +147,7 @@ impl Section {
         match self {
             Self::Gateway(_, config) => vec![("listen", config.listen), ("admin", config.admin)],
             Self::User(config) => vec![("server.listen", config.server.listen), ("server.admin", config.server.admin)],
+            #[cfg(feature = "viewer")]
             Self::Viewer(config) => vec![
                 ("listen", config.listen),
                 ("otlp_grpc", config.otlp_grpc),
@@ -158,6 +162,7 @@ impl Section {
         match self {
             Self::Gateway(_, config) => serde_json::to_value(config),
             Self::User(config) => serde_json::to_value(config),
+            #[cfg(feature = "viewer")]
             Self::Viewer(config) => serde_json::to_value(config),
         }
     }

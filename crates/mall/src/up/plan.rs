@@ -66,11 +66,10 @@ impl Plan {
         if free_ports {
             plan.take_free_ports()?;
         }
-        let collector = match otlp {
-            Some(url) => url.to_string(),
-            None => plan.viewer_address("otlp_grpc").map(|address| format!("http://{address}")).unwrap_or_default(),
-        };
-        let settings: Vec<_> = plan.members.iter().map(|member| plan.settings(member, data, &collector)).collect();
+        let viewer = plan.viewer_address("otlp_grpc").map(|address| format!("http://{address}").parse());
+        let collector = otlp.cloned().map(Ok).or(viewer).transpose()?;
+        let settings: Vec<_> =
+            plan.members.iter().map(|member| plan.settings(member, data, collector.as_ref())).collect();
         for (member, settings) in plan.members.iter_mut().zip(settings) {
             let named = settings.into_iter().map(|(key, value)| (config::variable(key), value));
             member.variables = named.collect();
@@ -80,7 +79,7 @@ impl Plan {
         Ok(plan)
     }
 
-    fn settings(&self, member: &Member, data: &DataDir, collector: &str) -> Vec<(&'static str, String)> {
+    fn settings(&self, member: &Member, data: &DataDir, collector: Option<&Uri>) -> Vec<(&'static str, String)> {
         let mut settings: Vec<_> = member.addresses.iter().map(|(key, at)| (*key, at.to_string())).collect();
         settings.extend(member.service.alone.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let upstream = member.service.upstream().and_then(|name| self.find(name));
@@ -90,10 +89,15 @@ impl Plan {
             settings.push(("database", format!("sqlite:{}", data.path().join(format!("{domain}.db")).display())));
             settings.push(("auth.keys", data.keys().display().to_string()));
         }
-        if !member.service.is_viewer() {
-            let batcher = if collector.trim_end_matches('/').ends_with(":4318") { "otlphttp" } else { "otlpgrpc" };
-            settings.push(("telemetry.endpoint", collector.to_owned()));
-            settings.push(("telemetry.batcher", batcher.to_owned()));
+        match collector {
+            _ if member.service.is_viewer() => {}
+            Some(url) => {
+                let batcher = if url.port_u16() == Some(4318) { "otlphttp" } else { "otlpgrpc" };
+                settings.push(("telemetry.endpoint", url.to_string().trim_end_matches('/').to_owned()));
+                settings.push(("telemetry.batcher", batcher.to_owned()));
+            }
+            // A binary without the viewer.
+            None => settings.push(("telemetry.disabled", "true".to_owned())),
         }
         settings
     }
