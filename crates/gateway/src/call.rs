@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use axum::{Extension, Router};
 use http::{Method, StatusCode};
 use ipnet::IpNet;
 use rest_over_grpc::transcoding::{Transcode, TranscodeResponse};
@@ -75,7 +75,7 @@ where
     T: Transcode + Send + Sync + 'static,
 {
     let transcoder = Arc::new(transcoder);
-    let router = table.iter().fold(Router::new(), |router, (method, path)| {
+    table.iter().fold(Router::new(), |router, (method, path)| {
         let (transcoder, calls, route) = (Arc::clone(&transcoder), calls.clone(), Route::new(*path));
         let handler = async move |request: Request| {
             let mut response = calls.call(&*transcoder, request).await.into_response();
@@ -83,12 +83,12 @@ where
             response
         };
         router.route(path, on(filter(method), handler))
-    });
-    router.method_not_allowed_fallback(async |path: MatchedPath| {
-        let mut response = Refusal::wrong_method().into_response();
-        response.extensions_mut().insert(Route::new(path.as_str()));
-        response
     })
+}
+
+/// The answer to a method that the path does not have.
+pub(crate) async fn wrong_method(path: MatchedPath) -> impl IntoResponse {
+    (Extension(Route::new(path.as_str())), Refusal::wrong_method())
 }
 
 fn filter(method: &str) -> MethodFilter {

@@ -44,7 +44,7 @@ pub struct Limits {
     pub total_body_bytes: usize,
     /// Bytes of a request's headers and path; more is 431.
     pub header_bytes: usize,
-    /// Headers of a request; more is 431.
+    /// Headers of a request; more is 431, and more than 100 is a 431 without a body.
     pub headers: usize,
     /// The time until a connection has sent the head of its next request; the rest of a late one is answered 408,
     /// and a connection that sent nothing is closed.
@@ -92,7 +92,7 @@ impl Default for Limits {
             body_bytes: 1024 * 1024,
             total_body_bytes: 64 * 1024 * 1024,
             header_bytes: 16 * 1024,
-            headers: 100,
+            headers: 64,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(30),

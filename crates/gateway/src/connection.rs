@@ -23,6 +23,10 @@ use tower::{Service, ServiceExt as _};
 use crate::Limits;
 use crate::peer::Peer;
 
+/// How long busy clients are told `connection: close` before the port is shut and quiet connections with it, and how
+/// long new ones then have to begin: a request that is on its way over a connection when that is closed is lost.
+pub(crate) const LINGER: Duration = Duration::from_millis(250);
+
 /// What an HTTP/2 connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -78,7 +82,7 @@ impl Connections {
         });
         let speaks_http2 = tokio::select! {
             found = timeout(self.header_timeout, speaks_http2(&stream)) => found,
-            () = self.closing.cancelled() => return,
+            () = self.overdue() => return,
         };
         match speaks_http2 {
             Ok(Ok(true)) => {
@@ -96,13 +100,22 @@ impl Connections {
             Ok(Err(_)) | Err(_) => {}
         }
     }
+
+    /// Ends when no connection may begin any more.
+    async fn overdue(&self) {
+        self.closing.cancelled().await;
+        sleep(LINGER).await;
+    }
 }
 
+/// Runs a connection to its end, which is after the request at hand once `closing` is cancelled.
 async fn drive<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     closing: &CancellationToken,
 ) -> Result<(), C::Error> {
     tokio::select! {
+        // A request that is already here is taken before the connection hears that it is the last.
+        biased;
         result = connection.as_mut() => return result,
         () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }

@@ -1,15 +1,15 @@
 //! `/openapi.json`, and `/docs`: a page of our own that shows it and lets one try the calls.
 
-use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Extension, Router};
 use http::header;
 use telemetry::http::Route;
 
 use crate::Api;
 
 /// Nothing from elsewhere, and nothing inline.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const FILES: [(&str, &str, &str); 3] = [
@@ -34,5 +34,5 @@ fn file(route: Route, kind: &'static str, text: &'static str) -> impl IntoRespon
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    (axum::response::AppendHeaders(headers), axum::Extension(route), text)
+    (headers, Extension(route), text)
 }

@@ -56,7 +56,8 @@ fn path_at(body: &[u8], end: usize) -> Option<String> {
                 let start = rest;
                 rest = string_end(body, start).min(end);
                 if let Some(Level::Object { key, at_key: true }) = level {
-                    *key = String::from_utf8_lossy(&body[start..rest]).trim_end_matches('"').to_owned();
+                    let text = &body[start..rest];
+                    *key = String::from_utf8_lossy(text.strip_suffix(b"\"").unwrap_or(text)).into_owned();
                 }
             }
             (b'{', _) => levels.push(Level::Object { key: String::new(), at_key: true }),
@@ -64,7 +65,8 @@ fn path_at(body: &[u8], end: usize) -> Option<String> {
             (b':', Some(Level::Object { at_key, .. })) => *at_key = false,
             (b',', Some(Level::Object { at_key, .. })) => *at_key = true,
             (b',', Some(Level::Array(index))) => *index += 1,
-            (b'}' | b']', _) => drop(levels.pop()),
+            // A number that cannot be read in its string is found out where the object around it ends.
+            (b'}' | b']', _) if rest < end => drop(levels.pop()),
             _ => {}
         }
     }
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(at("2").as_deref(), Some(r#"a.b\"[1].c"#));
         assert_eq!(at("3").as_deref(), Some(r#"a.b\"[2]"#));
         assert_eq!(at("e,:{\"").as_deref(), Some("d"));
-        assert_eq!(path_at(body, body.len()), None);
+        assert_eq!(path_at(body, body.len()).as_deref(), Some("d"));
         assert_eq!(path_at(b"", 0), None);
     }
 

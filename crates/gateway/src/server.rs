@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
-use futures::FutureExt as _;
 use rpc::admin::AdminServer;
 use rpc::lifecycle::Lifecycle;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,14 +21,10 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::cors::CorsLayer;
 
 use crate::answer::Answers;
-use crate::call::Calls;
-use crate::connection::Connections;
+use crate::call::{self, Calls};
+use crate::connection::{Connections, LINGER};
 use crate::refusal::Refusal;
 use crate::{Api, Config, Error, cors, docs};
-
-/// How long busy clients are told `connection: close` before the port is shut and quiet connections with it: a request
-/// that is on its way over a connection when that is closed is lost.
-const LINGER: Duration = Duration::from_millis(250);
 
 /// A gateway that listens and is not yet ready.
 #[derive(Debug)]
@@ -49,8 +44,11 @@ impl Gateway {
         let cors = cors::layer(&config.cors)?;
         let listener = rpc::listen(config.listen).await?;
         let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
-        let router =
-            api.router(channel, Calls::new(&config)).merge(docs::router(api)).fallback(async || Refusal::no_route());
+        let router = api
+            .router(channel, Calls::new(&config))
+            .merge(docs::router(api))
+            .method_not_allowed_fallback(call::wrong_method)
+            .fallback(async || Refusal::no_route());
         let answers = Answers::new(router, &config.limits, lifecycle.clone());
         Ok(Self { config, lifecycle, listener, admin, answers, cors })
     }
@@ -98,11 +96,9 @@ impl Gateway {
                 accepted = accept(&listener, &permits) => start(&mut tasks, accepted),
             }
         }
-        // Those in the queue were let in by the system before the port is shut.
-        while let Some(accepted) = accept(&listener, &permits).now_or_never() {
+        for accepted in queued(listener, &permits) {
             start(&mut tasks, accepted);
         }
-        drop(listener);
         closing.cancel();
         let deadline = Instant::now() + config.drain.saturating_sub(LINGER);
         while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
@@ -117,6 +113,18 @@ struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
+}
+
+/// Those that the system let in before the port was shut, which it now is.
+fn queued(listener: TcpListener, permits: &Arc<Semaphore>) -> Vec<Accepted> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accept = || {
+        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
+        let (stream, peer) = listener.accept().ok()?;
+        stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).ok()?;
+        Some(Accepted { stream: TcpStream::from_std(stream).ok()?, peer, permit })
+    };
+    std::iter::from_fn(accept).collect()
 }
 
 /// The next connection, once one may be had.
