@@ -6,6 +6,7 @@ mod connection;
 mod record;
 
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -15,7 +16,10 @@ use self::connection::Connection;
 use crate::part;
 
 /// Width and height of the page in pixels.
-const SIZE: (u32, u32) = (1400, 900);
+const SIZE: (u32, u32) = (1400, 760);
+
+/// How long the page may take to show what is waited for, as in `find.js`.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits in the page until something is shown, see there.
 const FIND: &str = include_str!("chromium/find.js");
@@ -57,7 +61,26 @@ impl Browser {
 
     /// Waits until a text is shown, be it part of a longer one.
     pub async fn wait_for_text(&self, text: &str) {
-        self.find("body *", Some(text), false).await;
+        self.wait_for_text_in("body *", text).await;
+    }
+
+    /// Waits until an element of a selector shows a text, be it part of a longer one.
+    pub async fn wait_for_text_in(&self, selector: &str, text: &str) {
+        self.find(selector, Some(text), false).await;
+    }
+
+    /// Waits until a JavaScript expression has a value.
+    pub async fn wait_until(&self, expression: &str, value: &Value) {
+        let given_up = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let found = self.eval(expression).await;
+            if found == *value {
+                return;
+            }
+            let late = tokio::time::Instant::now() > given_up;
+            assert!(!late, "{expression} is {found}, not {value}\n{}", self.describe().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Clicks on the first element of a selector that is shown.

@@ -1,0 +1,158 @@
+//! The README's walk-through in real Chromium: a request is made over REST, then looked at in every view of the UI.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::chromium::{self, Browser};
+use testkit::process::{self, Mall};
+use testkit::shopper::{Shopper, trace_id};
+use testkit::trace::Trace;
+
+const MALL: &str = env!("CARGO_BIN_EXE_mall");
+
+/// The rows of the timeline, as the UI writes service and operation.
+const ROWS: [&str; 4] = [
+    "user.api POST /api/user/userinfo",
+    "user.api mall.user.v1.UserService/UserInfo",
+    "user.rpc mall.user.v1.UserService/UserInfo",
+    "user.rpc SELECT users",
+];
+
+/// Whether the flame graph has been drawn.
+const FLAMES: &str = "[...document.querySelectorAll('.Flamegraph-wrapper canvas')].some((canvas) =>
+    canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((part) => part !== 0))";
+
+/// The arrows of System Architecture: from the service that each begins at to the one that it points at.
+const ARROWS: &str = "(() => {
+    const distance = (element, { x, y }) => {
+        const box = element.getBoundingClientRect();
+        return Math.hypot(box.x + box.width / 2 - x, box.y + box.height / 2 - y);
+    };
+    const service = (path, length) => {
+        const point = path.getPointAtLength(length).matrixTransform(path.getScreenCTM());
+        const nodes = [...document.querySelectorAll('.DAG--node')];
+        return nodes.sort((one, other) => distance(one, point) - distance(other, point))[0]?.textContent;
+    };
+    const paths = [...document.querySelectorAll('.DAG path[marker-end]')];
+    return paths.map((path) => [service(path, 0), service(path, path.getTotalLength())]);
+})()";
+
+/// Registers, logs in and asks who that is; gives the trace of the last, once the viewer has all of it.
+async fn ask_who_i_am(mall: &Mall) -> String {
+    let shopper = Shopper::new(mall, "15838607661").await;
+    let answer = shopper.user_info(mall).await;
+    assert_eq!((answer.status().as_u16(), &process::json(&answer)["name"]), (200, &"Ann".into()));
+    let id = trace_id(&answer);
+    let url = format!("{}/api/traces/{id}", mall.url("viewer"));
+    let stored = async {
+        loop {
+            let trace = Trace::from_jaeger(&process::json(&mall.get(&url).await));
+            if trace.is_some_and(|trace| trace.spans.len() >= ROWS.len()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stored).await.unwrap();
+    id
+}
+
+/// Search: from the start page, by the service alone, to all its traces.
+async fn find_traces(browser: &Browser, viewer: &str) {
+    browser.open(viewer).await;
+    browser.click("[name=service] input").await;
+    browser.click_text(".ant-select-item-option", "user.api").await;
+    browser.click_text("button", "Find Traces").await;
+    for operation in ["register", "login", "userinfo"] {
+        browser.wait_for_text_in(".ResultItemTitle", &format!("user.api: POST /api/user/{operation}")).await;
+    }
+}
+
+/// A row for each span; a click on the last shows its statement, without its values.
+async fn look_at_the_timeline(browser: &Browser) {
+    for row in ROWS {
+        browser.wait_for_text_in(".span-name", row).await;
+    }
+    browser.wait_until("document.querySelectorAll('.span-row').length", &json!(ROWS.len())).await;
+    browser.click_text(".span-name", ROWS[3]).await;
+    browser.click(".detail-row .AccordianKeyValues--header").await;
+    browser.wait_for_text_in(".detail-row td", "WHERE (`users`.`id` = ?)").await;
+}
+
+/// Another view of the open trace, from the menu that lies at the right.
+async fn choose_view(browser: &Browser, name: &str) {
+    browser.hover(".AltViewOptions").await;
+    browser.click_text(".ant-dropdown-menu-item", name).await;
+    browser.wait_for_text_in(".AltViewOptions", name).await;
+}
+
+/// Graph, statistics, span table, flame graph, and back.
+async fn look_at_the_other_views(browser: &Browser) {
+    choose_view(browser, "Trace Graph").await;
+    for operation in ["POST /api/user/userinfo", "mall.user.v1.UserService/UserInfo", "SELECT users"] {
+        browser.wait_for_text_in(".TraceGraph--graphWrapper .OpNode", operation).await;
+    }
+    choose_view(browser, "Trace Statistics").await;
+    for service in ["user.api", "user.rpc"] {
+        browser.wait_for_text_in("section td", service).await;
+    }
+    choose_view(browser, "Trace Spans Table").await;
+    for row in ROWS {
+        let (service, operation) = row.split_once(' ').unwrap();
+        browser.wait_for_text_in("section tr", &format!("{service}{operation}")).await;
+    }
+    choose_view(browser, "Trace Flamegraph").await;
+    browser.wait_for_text_in(".flamegraph-table td", "user.rpc: SELECT users").await;
+    browser.wait_until(FLAMES, &json!(true)).await;
+    choose_view(browser, "Trace Timeline").await;
+    browser.wait_for_text_in(".span-name", ROWS[0]).await;
+}
+
+/// The menu's link to the trace as JSON, which opens a tab of its own when it is clicked on.
+async fn look_at_the_json(browser: &Browser, id: &str) {
+    browser.hover(".AltViewOptions").await;
+    browser.wait_for_text_in(".ant-dropdown-menu-item a", "Trace JSON").await;
+    let link = "[...document.querySelectorAll('a')].find((link) => link.textContent === 'Trace JSON').href";
+    browser.open(browser.eval(link).await.as_str().unwrap()).await;
+    let shown: Value = serde_json::from_str(&browser.text().await).unwrap();
+    assert_eq!(shown["data"][0]["traceID"], id);
+    assert_eq!(shown["data"][0]["spans"].as_array().unwrap().len(), ROWS.len());
+}
+
+/// Two traces chosen among the results are laid over each other.
+async fn compare(browser: &Browser, viewer: &str) {
+    find_traces(browser, viewer).await;
+    browser.click("li:nth-child(1) .ResultItemTitle label").await;
+    browser.click("li:nth-child(2) .ResultItemTitle label").await;
+    browser.click_text("button", "Compare Traces").await;
+    for operation in ["POST /api/user/userinfo", "POST /api/user/login"] {
+        browser.wait_for_text_in(".TraceDiffHeader", operation).await;
+        browser.wait_for_text_in(".TraceDiffGraph--graphWrapper .DiffNode", operation).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_seen_in_every_view() {
+    let Some(browser) = chromium::start().await else { return };
+    // The README's picture shows no machine's name.
+    let mall = Mall::of(MALL).variable("OTEL_RESOURCE_ATTRIBUTES", "host.name=localhost").start().await;
+    let viewer = mall.url("viewer");
+    let id = ask_who_i_am(&mall).await;
+
+    find_traces(&browser, &viewer).await;
+    browser.click(&format!(".ResultItemTitle a[href='/trace/{id}']")).await;
+    look_at_the_timeline(&browser).await;
+    if let Some(path) = std::env::var_os("MALL_SCREENSHOT") {
+        browser.screenshot(Path::new(&path)).await;
+    }
+    look_at_the_other_views(&browser).await;
+    look_at_the_json(&browser, &id).await;
+    compare(&browser, &viewer).await;
+    browser.click_text("header a", "System Architecture").await;
+    browser.wait_until(ARROWS, &json!([["user.api", "user.rpc"]])).await;
+
+    assert_eq!(browser.problems(), [""; 0]);
+}
