@@ -299,3 +299,48 @@ fn without_quotes(message: &str) -> String {
         _ => "not in English".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::result::Error as Diesel;
+
+    use super::*;
+
+    fn unknown(message: &str) -> Error {
+        Diesel::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())).into()
+    }
+
+    #[test]
+    fn only_the_frame_of_a_message_is_kept() {
+        assert_eq!(without_quotes("division by zero"), "division by zero");
+        assert_eq!(without_quotes(r#"relation "users" does not exist"#), r#"relation ".." does not exist"#);
+        assert_eq!(without_quotes(r#"invalid input syntax: "a" secret "b""#), r#"invalid input syntax: "..""#);
+        assert_eq!(without_quotes("Syntaxfehler: »secret«"), "not in English");
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_does_not() {
+        for message in [SQLITE_LOCKED, "deadlock detected"] {
+            assert!(matches!(unknown(message), Error::Locked(_)), "{message}");
+        }
+        for message in [
+            "terminating connection due to administrator command",
+            "the database system is shutting down",
+            "disk I/O error",
+        ] {
+            assert!(matches!(unknown(message), Error::Lost(_)), "{message}");
+        }
+        assert!(matches!(unknown("no such table: users"), Error::Query(_)));
+        assert!(matches!(Error::from(Diesel::BrokenTransactionManager), Error::Lost(_)));
+    }
+
+    #[test]
+    fn the_commit_is_what_failed_when_its_rollback_failed_too() {
+        let message = |text: &str| Box::new(text.to_owned());
+        let error = Diesel::RollbackErrorOnCommit {
+            rollback_error: Box::new(Diesel::NotInTransaction),
+            commit_error: Box::new(Diesel::DatabaseError(DatabaseErrorKind::UniqueViolation, message("x"))),
+        };
+        assert!(Error::from(error).is_unique_violation());
+    }
+}

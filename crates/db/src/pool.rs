@@ -40,7 +40,7 @@ impl Pool {
                 Self::Postgres(Connections::new(url, config, postgres::Settings::new(settings)?)?)
             }
             url::Target::Sqlite(path) => {
-                let settings = sqlite::Settings { path: path.clone(), lock_wait: config.wait / 2 };
+                let settings = sqlite::Settings::new(path, config.wait / 2);
                 Self::Sqlite(Connections::new(url, config, settings)?)
             }
         })

@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
@@ -27,8 +28,16 @@ pub type AsyncSqliteConnection = SyncConnectionWrapper<SqliteConnection, Blockin
 
 /// Where the file is, and how long a statement waits for another process's lock.
 pub struct Settings {
-    pub(crate) path: PathBuf,
-    pub(crate) lock_wait: Duration,
+    path: PathBuf,
+    lock_wait: Duration,
+    /// The file was there once: if it is gone, an empty one would be no help.
+    known: AtomicBool,
+}
+
+impl Settings {
+    pub(crate) fn new(path: &Path, lock_wait: Duration) -> Self {
+        Self { path: path.to_owned(), lock_wait, known: AtomicBool::new(false) }
+    }
 }
 
 /// Runs a statement on a blocking thread once it is awaited.
@@ -59,11 +68,14 @@ impl Driver for AsyncSqliteConnection {
 
     async fn open(settings: &Settings) -> Result<Self, ConnectError> {
         let (path, lock_wait) = (settings.path.clone(), settings.lock_wait);
-        let opened = tokio::task::spawn_blocking(move || open(&path, lock_wait).map_err(|reason| (path, reason)));
-        match opened.await {
-            Ok(Ok(conn)) => Ok(Self::with_runtime(conn, Blocking)),
-            Ok(Err((path, reason))) => Err(ConnectError::Sqlite { path, reason }),
-            Err(error) => Err(ConnectError::Sqlite { path: settings.path.clone(), reason: error.to_string() }),
+        let known = settings.known.load(Ordering::Relaxed);
+        let opened = tokio::task::spawn_blocking(move || open(&path, known, lock_wait)).await;
+        match opened.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(conn) => {
+                settings.known.store(true, Ordering::Relaxed);
+                Ok(Self::with_runtime(conn, Blocking))
+            }
+            Err(reason) => Err(ConnectError::Sqlite { path: settings.path.clone(), reason }),
         }
     }
 
@@ -82,8 +94,9 @@ impl Driver for AsyncSqliteConnection {
     }
 }
 
-fn open(path: &Path, lock_wait: Duration) -> Result<SqliteConnection, String> {
-    create(path).map_err(|error| error.to_string())?;
+fn open(path: &Path, known: bool, lock_wait: Duration) -> Result<SqliteConnection, String> {
+    let found = if known { path.metadata().map(drop) } else { create(path) };
+    found.map_err(|error| error.to_string())?;
     let url = path.to_str().ok_or("the path is not UTF-8")?;
     let mut conn = SqliteConnection::establish(url).map_err(|error| match error {
         ConnectionError::BadConnection(message) => message,

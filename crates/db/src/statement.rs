@@ -341,3 +341,39 @@ impl<T, S: Stream<Item = QueryResult<T>>> Stream for Rows<S> {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_summed_up() {
+        let target = Target::new(semconv::SQLITE, "user.db".into(), None);
+        for (sql, summary, writes) in [
+            (r#"SELECT "users"."id" FROM "users" WHERE "users"."id" = $1"#, "SELECT users", false),
+            ("SELECT `a`.`id` FROM (`a` INNER JOIN `b` ON `a`.`id` = `b`.`id`)", "SELECT a", false),
+            ("select 1", "SELECT", false),
+            (r#"INSERT INTO "mall"."users" ("mobile") VALUES ($1)"#, "INSERT mall.users", true),
+            ("UPDATE `users` SET `name` = ?", "UPDATE users", true),
+            (r#"DELETE FROM "users""#, "DELETE users", true),
+            ("with gone as (delete from users returning id) select * from gone", "WITH", true),
+            ("BEGIN IMMEDIATE", "BEGIN", true),
+            ("ROLLBACK TO SAVEPOINT", "ROLLBACK", false),
+            ("", "", true),
+        ] {
+            let text = target.query(None, || sql.to_owned());
+            assert_eq!((text.summary.as_str(), text.writes()), (summary, writes), "{sql}");
+            assert_eq!(text.sql.as_deref(), Some(sql));
+        }
+    }
+
+    #[test]
+    fn a_static_query_is_written_once_and_a_batch_never() {
+        let target = Target::new(semconv::SQLITE, "user.db".into(), None);
+        let id = Some(TypeId::of::<u8>());
+        let first = target.query(id, || "SELECT 1".to_owned());
+        let again = target.query(id, || unreachable!("it is known"));
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(target.batch("insert into users values ('secret')").sql, None);
+    }
+}

@@ -170,3 +170,65 @@ impl<'de> Deserialize<'de> for Url {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Url, UrlError> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://mall:secret@db:5433/user", "postgres://mall:***@db:5433/user"),
+            ("postgresql://mall:secret@db/user?sslmode=require", "postgres://mall:***@db/user?sslmode=require"),
+            ("postgres://mall:se%40cr:et@a,b/user", "postgres://mall:***@a,b/user"),
+            (
+                "postgres://mall@db/user?connect_timeout=3&password=secret",
+                "postgres://mall@db/user?connect_timeout=3&password=***",
+            ),
+            ("sqlite:.mall/user.db", "sqlite:.mall/user.db"),
+            ("sqlite:///var/user.db", "sqlite:/var/user.db"),
+        ] {
+            let url = parse(url).unwrap();
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("Url({shown})"));
+            assert_eq!(serde_json::to_value(&url).unwrap(), shown);
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_is_an_error_that_shows_no_secret() {
+        for url in [
+            "",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:file:x.db",
+            "sqlite:x.db?mode=memory",
+            "mysql://mall:secret@db/user",
+            "mall:secret@db",
+            "postgres://mall:secret@db:port/user",
+            "postgres://mall:secret@db/user?sslmode=maybe",
+            "postgres://mall:secret@db/user?sslcert=x.pem",
+            "postgres://mall:secret@db/user?colour=secret",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn spans_name_the_database_and_its_server() {
+        let url = parse("postgres://mall@db:5433/user?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem").unwrap();
+        assert_eq!((&*url.namespace(), url.server()), ("user", Some(("db".into(), 5433))));
+        let Target::Postgres(postgres) = &url.0 else { panic!("{url}") };
+        assert_eq!(
+            (postgres.tls.mode, postgres.tls.root.as_deref()),
+            (Mode::VerifyFull, Some(Path::new("/etc/ca.pem")))
+        );
+        let url = parse("sqlite:.mall/user.db").unwrap();
+        assert_eq!((&*url.namespace(), url.server()), ("user.db", None));
+    }
+}

@@ -3,6 +3,7 @@
 use db::{Migrations, Pool, in_transaction, with_conn};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use testkit::database::Database;
 
 pub(crate) const MIGRATIONS: Migrations = Migrations {
     postgres: diesel_migrations::embed_migrations!("tests/migrations/postgres"),
@@ -40,4 +41,20 @@ pub(crate) async fn deposit(pool: &Pool, id: i64, amount: i64) -> Result<i64, db
         diesel::update(account).set(new).execute(conn).await?;
         Ok(old + amount)
     })
+}
+
+/// Begins a statement that takes long, and drops it.
+pub(crate) async fn abandon(database: &Database) {
+    let text = if database.is_postgres() {
+        "select pg_sleep(600)"
+    } else {
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000000) select count(*) from n"
+    };
+    let mut run = Box::pin(execute(&database.pool, text));
+    assert!(futures::poll!(&mut run).is_pending());
+}
+
+pub(crate) async fn execute(pool: &Pool, statement: &str) -> Result<(), db::Error> {
+    with_conn!(pool, conn => diesel::sql_query(statement).execute(&mut conn).await.map(drop)?);
+    Ok(())
 }

@@ -2,18 +2,12 @@
 
 use std::time::Duration;
 
-use db::{Error, Pool, PoolConfig, with_conn};
-use diesel_async::RunQueryDsl;
+use db::{Error, Pool, PoolConfig};
 use testkit::database::{Server, on_postgres};
 use testkit::requirement;
 use tonic::{Code, Status};
 
-use crate::accounts::{MIGRATIONS, add, balance, deposit};
-
-async fn execute(pool: &Pool, statement: &str) -> Result<(), Error> {
-    with_conn!(pool, conn => diesel::sql_query(statement).execute(&mut conn).await.map(drop)?);
-    Ok(())
-}
+use crate::accounts::{MIGRATIONS, add, balance, deposit, execute};
 
 const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
      where pid <> pg_backend_pid() and datname = current_database()";

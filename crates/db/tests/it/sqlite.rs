@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use db::{Error, Pool, PoolConfig, Url};
+use db::{Error, Pool, PoolConfig, Url, with_conn};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
@@ -37,6 +37,30 @@ async fn a_file_that_cannot_be_made_is_named() {
     let pool = Pool::new(&Url::sqlite(path.join("user.db")), &PoolConfig::default()).unwrap();
     let Err(Error::Connect(error)) = pool.ping().await else { panic!("connected") };
     assert!(error.to_string().contains("file/user.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_went_away_is_not_replaced_by_an_empty_one() {
+    on_sqlite(MIGRATIONS, async |database| {
+        let config = PoolConfig { size: 2, ..PoolConfig::default() };
+        let pool = Pool::new(&database.url.parse().unwrap(), &config).unwrap();
+        let id = add(&pool, "1").await.unwrap();
+        let path = Path::new(database.url.strip_prefix("sqlite:").unwrap());
+        let elsewhere = path.with_extension("elsewhere");
+        let meanwhile = async || -> Result<(), Error> {
+            with_conn!(pool, _first => {
+                std::fs::rename(path, &elsewhere).unwrap();
+                let error = balance(&pool, id).await.unwrap_err();
+                assert!(matches!(error, Error::Connect(_)), "{error:?}");
+                assert_eq!(Status::from(error).code(), Code::Unavailable);
+                std::fs::rename(&elsewhere, path).unwrap();
+                assert_eq!(balance(&pool, id).await?, Some(0));
+            });
+            Ok(())
+        };
+        meanwhile().await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
