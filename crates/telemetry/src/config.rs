@@ -153,5 +153,84 @@ const PASSWORD: &str = "the endpoint must not contain a user or password: put th
 
 /// A URL is logged and shown, so it must hold no secret.
 fn has_password(endpoint: &str) -> bool {
-    endpoint.split_once("://").is_some_and(|(_, rest)| rest.split(['/', '?']).next().is_some_and(|a| a.contains('@')))
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    rest.split(['/', '?']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A flat YAML block as JSON: enough for the reference's.
+    fn block(yaml: &str) -> serde_json::Value {
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|_| text.into());
+        let pairs = yaml.lines().filter_map(|line| line.trim().split_once(": "));
+        pairs.map(|(key, text)| (key.to_owned(), value(text))).collect()
+    }
+
+    #[test]
+    fn the_references_blocks_are_read_as_they_stand() {
+        for name in ["user", "product", "order", "pay"].iter().flat_map(|n| [format!("{n}.api"), format!("{n}.rpc")]) {
+            let yaml = format!(
+                "  Name: {name}\n  Endpoint: http://jaeger:14268/api/traces\n  Sampler: 1.0\n  Batcher: jaeger\n"
+            );
+            let config: Config = serde_json::from_value(block(&yaml)).unwrap();
+            assert_eq!(config.name, name);
+            assert_eq!(config.endpoint.as_deref(), Some("http://jaeger:14268/api/traces"));
+            assert_eq!((config.sampler, config.batcher), (1.0, Batcher::Jaeger));
+        }
+    }
+
+    #[test]
+    fn every_key_of_go_zero_is_known() {
+        let config: Config = serde_json::from_str(
+            r#"{"Name": "a", "Endpoint": "collector:4318", "Sampler": 1, "Batcher": "otlphttp", "Disabled": true,
+                "OtlpHeaders": {"authorization": "token"}, "OtlpHttpPath": "/in", "OtlpHttpSecure": true}"#,
+        )
+        .unwrap();
+        assert_eq!((config.batcher, config.secure, config.disabled), (Batcher::OtlpHttp, true, true));
+        assert_eq!(config.path.as_deref(), Some("/in"));
+        assert_eq!(config.headers["authorization"].expose_secret(), "token");
+        for (name, batcher) in [
+            ("otlpgrpc", Batcher::OtlpGrpc),
+            ("zipkin", Batcher::Zipkin),
+            ("file", Batcher::File),
+            ("stdout", Batcher::Stdout),
+        ] {
+            assert_eq!(serde_json::from_value::<Batcher>(name.into()).unwrap(), batcher);
+        }
+    }
+
+    #[test]
+    fn our_own_keys_are_written_and_read_again() {
+        let written = serde_json::to_value(Config::default()).unwrap();
+        assert_eq!(written["queue"]["delay"], "1s");
+        let read: Config = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), written);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let headers = [("authorization".to_owned(), Secret::new("hunter2".to_owned()))].into();
+        let config = Config { headers, ..Config::default() };
+        let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
+        assert!(shown.contains("authorization") && shown.contains("***") && !shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_but_not_its_secret() {
+        for (json, named) in [
+            (r#"{"endpont": "x"}"#, "endpont"),
+            (r#"{"batcher": "pigeon"}"#, "pigeon"),
+            (r#"{"sampler": "often"}"#, "often"),
+            (r#"{"queue": {"sise": 1}}"#, "sise"),
+            (r#"{"queue": {"delay": "soon"}}"#, "soon"),
+            (r#"{"log": {"format": "xml"}}"#, "xml"),
+            (r#"{"endpoint": "https://me:hunter2@collector"}"#, "headers"),
+            (r#"{"endpoint": "me:hunter2@collector:4317"}"#, "headers"),
+        ] {
+            let error = serde_json::from_str::<Config>(json).unwrap_err().to_string();
+            assert!(error.contains(named) && !error.contains("hunter2"), "{error}");
+        }
+    }
 }

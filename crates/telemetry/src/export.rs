@@ -10,6 +10,8 @@ mod client;
 mod endpoint;
 mod lines;
 mod otlp;
+#[cfg(test)]
+mod tests;
 mod zipkin;
 
 /// Sends batches of spans.

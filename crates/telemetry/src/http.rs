@@ -80,6 +80,9 @@ where
     }
 }
 
+/// Characters of a path that are kept.
+const MAX_PATH: usize = 256;
+
 /// A request under way: it is measured and its span ended once, when its answer ends or is dropped.
 struct Exchange {
     span: Span,
@@ -99,7 +102,7 @@ impl Exchange {
         let parent = propagate::extract(request.headers());
         let span = Span::start_under(&parent, SpanKind::Server, method.unwrap_or(semconv::UNKNOWN_HTTP));
         let method = method.unwrap_or(semconv::OTHER);
-        let path = span.is_recording().then(|| request.uri().path().to_owned());
+        let path = span.is_recording().then(|| request.uri().path().chars().take(MAX_PATH).collect());
         span.set(semconv::HTTP_REQUEST_METHOD, method);
         span.set(semconv::URL_SCHEME, scheme);
         let labels = [KeyValue::new(semconv::HTTP_REQUEST_METHOD, method), KeyValue::new(semconv::URL_SCHEME, scheme)];

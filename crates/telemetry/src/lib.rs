@@ -18,6 +18,8 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
 mod config;
 mod export;
+#[cfg(test)]
+mod fake;
 pub mod grpc;
 pub mod http;
 mod log;
@@ -61,13 +63,8 @@ pub enum Error {
     #[error("telemetry.headers: `{0}` is no header, or its value is none")]
     Header(String),
     /// The level names no level.
-    #[error("telemetry.log.level (or RUST_LOG) `{level}`: use error, warn, info, debug or trace")]
-    Level {
-        /// As it was given.
-        level: String,
-        /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
-    },
+    #[error("telemetry.log.level (or RUST_LOG) `{0}`: use error, warn, info, debug or trace")]
+    Level(String),
     /// A variable has a value that it cannot have; the value is not shown.
     #[error("the environment variable {0} has a value that it cannot have")]
     Variable(String),

@@ -9,7 +9,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -25,19 +25,36 @@ const OPENTELEMETRY: &str = "opentelemetry";
 
 /// Makes the process log as configured.
 pub(crate) fn init(config: &Config) -> Result<(), Error> {
-    let rust_log = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
-    let filter = filter(rust_log.as_deref().unwrap_or(&config.log.level))?;
+    let configured = filter(&config.log.level).filter(|_| names_levels(&config.log.level));
+    let configured = configured.ok_or_else(|| Error::Level(config.log.level.clone()))?;
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(level) if !level.is_empty() => filter(&level).ok_or(Error::Level(level))?,
+        _ => configured,
+    };
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let format = Format { service: config.name.clone(), format: config.log.format };
-    let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(std::io::stderr).event_format(format);
-    tracing_subscriber::registry().with(filter).with(layer).try_init().map_err(|_| Error::Twice)
+    subscriber(config, filter, ansi, std::io::stderr).try_init().map_err(|_| Error::Twice)
 }
 
-fn filter(level: &str) -> Result<Targets, Error> {
-    let filter: Targets = level.parse().map_err(|source| Error::Level { level: level.to_owned(), source })?;
+fn subscriber<W>(config: &Config, filter: Targets, ansi: bool, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let format = Format { service: config.name.clone(), format: config.log.format };
+    let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer).event_format(format);
+    tracing_subscriber::registry().with(filter).with(layer)
+}
+
+fn filter(level: &str) -> Option<Targets> {
+    let filter: Targets = level.parse().ok()?;
     // Unless somebody asks for them by name.
     let asked = filter.iter().any(|(target, _)| target.starts_with(OPENTELEMETRY));
-    Ok(if asked { filter } else { filter.with_target(OPENTELEMETRY, LevelFilter::OFF) })
+    Some(if asked { filter } else { filter.with_target(OPENTELEMETRY, LevelFilter::OFF) })
+}
+
+/// A word alone would be a target: in RUST_LOG it may be, in a configuration it is a level that was misspelt.
+fn names_levels(level: &str) -> bool {
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    level.split(',').map(str::trim).all(|part| part.contains('=') || is_level(part))
 }
 
 struct Format {
@@ -68,6 +85,12 @@ struct Line<'a> {
     span: Option<&'a SpanContext>,
 }
 
+/// What ends a line for some reader, steers a terminal, or turns the direction of text around.
+fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The time in UTC, to the microsecond.
 fn now() -> String {
     let mut time = String::with_capacity(27);
@@ -86,4 +109,124 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+
+    use super::*;
+    use crate::LogConfig;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Buffer {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// What is written while `events` runs, in the span ab../cd.. .
+    fn lines(format: LogFormat, ansi: bool, events: impl Fn()) -> Vec<String> {
+        let config = Config {
+            name: "user.rpc".to_owned(),
+            log: LogConfig { format, ..LogConfig::default() },
+            ..Config::default()
+        };
+        let buffer = Buffer::default();
+        let subscriber = subscriber(&config, filter("info").unwrap(), ansi, buffer.clone());
+        let span =
+            SpanContext::new(TraceId::from(0xab), SpanId::from(0xcd), TraceFlags::SAMPLED, true, TraceState::default());
+        let _current = Context::new().with_remote_span_context(span).attach();
+        tracing::subscriber::with_default(subscriber, events);
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        text.split_terminator('\n').map(str::to_owned).collect()
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::io::Error);
+
+    const HOSTILE: &str = "a\nERROR forged\r\u{1b}[2J\u{2028}\u{202e}\u{9b}b";
+
+    #[test]
+    fn a_text_line_names_service_trace_and_span() {
+        let lines = lines(LogFormat::Text, false, || {
+            tracing::info!(target: "users", id = 7, name = "a b", "registered");
+            tracing::debug!("not at this level");
+        });
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.len() == 27 && time.ends_with('Z'), "{time}");
+        let ids = "trace_id=000000000000000000000000000000ab span_id=00000000000000cd";
+        assert_eq!(rest, format!(r#" INFO user.rpc users: registered id=7 name="a b" {ids}"#));
+    }
+
+    #[test]
+    fn a_json_line_names_service_trace_and_span() {
+        let error = Outer(std::io::Error::other("inner"));
+        let lines = lines(LogFormat::Json, false, || {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(target: "users", error, id = 7_u64, share = 0.5, ok = true, trace_id = "forged", "registered");
+        });
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((lines.len(), &line["level"], &line["service"]), (1, &"WARN".into(), &"user.rpc".into()));
+        assert_eq!((&line["target"], &line["message"]), (&"users".into(), &"registered".into()));
+        assert_eq!(line["trace_id"], "000000000000000000000000000000ab");
+        assert_eq!(line["span_id"], "00000000000000cd");
+        assert_eq!(
+            line["fields"],
+            serde_json::json!({"error": "outer: inner", "id": 7, "share": 0.5, "ok": true, "trace_id": "forged"})
+        );
+    }
+
+    #[test]
+    fn hostile_input_stays_on_its_line() {
+        for (format, ansi) in [(LogFormat::Text, false), (LogFormat::Text, true), (LogFormat::Json, false)] {
+            let lines = lines(format, ansi, || {
+                let error = std::io::Error::other(HOSTILE);
+                let error = &error as &dyn std::error::Error;
+                tracing::info!(display = %HOSTILE, debug = ?HOSTILE, text = HOSTILE, error, "{HOSTILE}");
+            });
+            let [line] = lines.as_slice() else { panic!("{lines:?}") };
+            assert!(!line.contains(['\r', '\u{9b}', '\u{2028}', '\u{202e}']), "{line:?}");
+            assert!(!line.contains("\u{1b}[2J"), "{line:?}");
+            if format == LogFormat::Json {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!((&line["message"], &line["fields"]["text"]), (&HOSTILE.into(), &HOSTILE.into()));
+            }
+        }
+    }
+
+    #[test]
+    fn opentelemetry_is_silent_unless_asked() {
+        let silent = filter("debug").unwrap();
+        assert!(!silent.would_enable("opentelemetry_sdk", &tracing::Level::ERROR));
+        assert!(silent.would_enable("user", &tracing::Level::DEBUG));
+        let asked = filter("info,opentelemetry=debug").unwrap();
+        assert!(asked.would_enable("opentelemetry-otlp", &tracing::Level::DEBUG));
+    }
+
+    #[test]
+    fn a_misspelt_level_is_found() {
+        assert!(filter("user=loud").is_none());
+        assert!(!names_levels("inof") && !names_levels("info,usr") && !names_levels(""));
+        assert!(names_levels("info") && names_levels("WARN, user=debug") && names_levels("off"));
+    }
 }

@@ -154,3 +154,124 @@ fn encode_baggage(baggage: &Baggage) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn parent(context: &Context) -> SpanContext {
+        context.span().span_context().clone()
+    }
+
+    #[test]
+    fn a_well_formed_parent_is_continued() {
+        for (value, sampled) in [
+            (PARENT, true),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff", true),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02", false),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes-later", true),
+        ] {
+            let parent = parent(&extract(&headers(&[("traceparent", value)])));
+            assert_eq!(parent.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736", "{value}");
+            assert_eq!(parent.span_id().to_string(), "00f067aa0ba902b7", "{value}");
+            assert_eq!((parent.is_sampled(), parent.is_remote()), (sampled, true), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_parent_is_ignored() {
+        for value in [
+            "",
+            "-",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-001",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 ",
+            " 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-zz",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00F067AA0BA902B7-01",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e47366-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "0-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "zz-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.later",
+            "00_4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7_01",
+            "\u{e9}\u{e9}-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            assert!(!parent(&extract(&headers(&[("traceparent", value)]))).is_valid(), "{value}");
+        }
+        assert!(!parent(&extract(&headers(&[("traceparent", PARENT), ("traceparent", PARENT)]))).is_valid());
+    }
+
+    #[test]
+    fn what_was_extracted_is_injected() {
+        let given = [
+            ("traceparent", PARENT),
+            ("tracestate", "congo=t61rcWkgMzE"),
+            ("tracestate", "rojo=00f067aa0ba902b7"),
+            ("baggage", "tenant=a%20b%2Cc;ttl=60"),
+            ("baggage", "share=50%25=half"),
+        ];
+        let mut sent = headers(&[("traceparent", "stale"), ("baggage", "stale=1")]);
+        inject(&extract(&headers(&given)), &mut sent);
+        assert_eq!(sent["traceparent"], PARENT);
+        assert_eq!(sent["tracestate"], "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7");
+        let again = extract(&sent);
+        assert_eq!(again.baggage().get("tenant").unwrap().as_str(), "a b,c");
+        assert_eq!(again.baggage().get("share").unwrap().as_str(), "50%=half");
+        assert_eq!(again.baggage().get_with_metadata("tenant").unwrap().1.as_str(), "ttl=60");
+        assert_eq!(again.baggage().len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_injected_where_nothing_is() {
+        let mut sent = headers(&[("traceparent", "stale"), ("tracestate", "stale=1"), ("baggage", "stale=1")]);
+        inject(&Context::new(), &mut sent);
+        assert!(sent.is_empty());
+    }
+
+    #[test]
+    fn a_bad_state_does_not_cost_the_trace() {
+        for state in ["no pair", "UPPER=1", &format!("a={}", "x".repeat(600)), "\u{e9}=1"] {
+            let context = extract(&headers(&[("traceparent", PARENT), ("tracestate", state)]));
+            assert!(parent(&context).is_valid(), "{state}");
+            assert_eq!(parent(&context).trace_state().header(), "", "{state}");
+        }
+    }
+
+    #[test]
+    fn hostile_baggage_is_bounded() {
+        let many: Vec<_> = (0..500).map(|n| format!("k{n}=v")).collect();
+        assert_eq!(extract(&headers(&[("baggage", &many.join(","))])).baggage().len(), 64);
+        let long = format!("k={}", "v".repeat(9000));
+        assert_eq!(extract(&headers(&[("baggage", &long)])).baggage().len(), 0);
+        for bad in [",,,", "=", "=v", "novalue", "k=%ff", "k=\u{e9}", ";", "k y=v"] {
+            assert!(extract(&headers(&[("baggage", bad)])).baggage().len() == 0, "{bad}");
+        }
+        // A line break that was encoded comes out encoded again: no header is split.
+        let mut sent = HeaderMap::new();
+        inject(&extract(&headers(&[("baggage", "k=a%0d%0aevil: 1")])), &mut sent);
+        assert_eq!(sent["baggage"], "k=a%0D%0Aevil:%201");
+    }
+}

@@ -257,13 +257,22 @@ struct Report {
 impl Report {
     fn after(&mut self, dropped: u64, error: Option<String>, exporter: &Exporter) {
         self.error = error.or(self.error.take());
-        let lost = dropped - self.dropped;
-        if lost == 0 || self.last.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
-            return;
+        if let Some(spans) = self.due(dropped, Instant::now()) {
+            let error = self.error.take().unwrap_or_else(|| "it is too slow".to_owned());
+            tracing::warn!(spans, error, endpoint = exporter.endpoint(), "spans are dropped: the collector fails");
         }
-        let error = self.error.take().unwrap_or_else(|| "it is too slow".to_owned());
-        tracing::warn!(spans = lost, error, endpoint = exporter.endpoint(), "spans are dropped: the collector fails");
-        self.dropped = dropped;
-        self.last = Some(Instant::now());
+    }
+
+    /// How many losses to tell of now.
+    fn due(&mut self, dropped: u64, now: Instant) -> Option<u64> {
+        let lost = dropped - self.dropped;
+        if lost == 0 || self.last.is_some_and(|last| now.duration_since(last) < REPORT_EVERY) {
+            return None;
+        }
+        (self.dropped, self.last) = (dropped, Some(now));
+        Some(lost)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! OTLP over gRPC and over HTTP, by the OpenTelemetry project's own exporter.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
@@ -16,7 +17,7 @@ pub(super) fn grpc(config: &Config, endpoint: &str, resource: &Resource) -> Resu
     let mut builder = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
-        .with_timeout(config.queue.timeout)
+        .with_timeout(timeout(config))
         .with_metadata(MetadataMap::from_headers(headers(config)?));
     if endpoint.starts_with("https:") {
         let tls = match &config.ca {
@@ -36,9 +37,14 @@ pub(super) fn http(config: &Config, endpoint: &str, resource: &Resource) -> Resu
         .with_http_client(Client::new(config)?)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(endpoint)
-        .with_timeout(config.queue.timeout)
+        .with_timeout(timeout(config))
         .with_headers(headers);
     finish(builder.build(), resource)
+}
+
+/// Later than the queue's own, which alone ends an export: the same for every way out.
+fn timeout(config: &Config) -> Duration {
+    config.queue.timeout.saturating_mul(2)
 }
 
 fn finish(

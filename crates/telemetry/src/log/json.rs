@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::fmt::format::Writer;
 
-use super::{Line, causes, now};
+use super::{Line, causes, is_harmful, now};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -38,7 +38,15 @@ pub(super) fn write(line: &Line<'_>, writer: &mut Writer<'_>) -> fmt::Result {
         trace_id: line.span.map(|span| span.trace_id().to_string()),
         span_id: line.span.map(|span| span.span_id().to_string()),
     };
-    writer.write_str(&serde_json::to_string(&object).map_err(|_| fmt::Error)?)
+    for character in serde_json::to_string(&object).map_err(|_| fmt::Error)?.chars() {
+        // JSON wants only some of them escaped. They can only stand in strings.
+        if is_harmful(character) {
+            write!(writer, "\\u{:04x}", u32::from(character))?
+        } else {
+            writer.write_char(character)?
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]

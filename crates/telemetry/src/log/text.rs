@@ -6,7 +6,7 @@ use tracing::Level;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::fmt::format::Writer;
 
-use super::{Line, causes, now};
+use super::{Line, causes, is_harmful, now};
 
 pub(super) fn write(line: &Line<'_>, writer: &mut Writer<'_>) -> fmt::Result {
     let metadata = line.event.metadata();
@@ -57,20 +57,13 @@ impl Visit for Fields {
     }
 }
 
-/// Writes control characters as escapes: what a caller sent can neither end a line nor steer a terminal.
+/// Writes harmful characters as escapes: what a caller sent can neither end a line nor steer a terminal.
 struct Escaped<'a>(&'a mut String);
 
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            match character {
-                // Also what some readers take for the end of a line, and what turns the direction of text around.
-                '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    self.0.extend(character.escape_unicode());
-                }
-                _ if character.is_control() => self.0.extend(character.escape_default()),
-                _ => self.0.push(character),
-            }
+            if is_harmful(character) { self.0.extend(character.escape_default()) } else { self.0.push(character) }
         }
         Ok(())
     }

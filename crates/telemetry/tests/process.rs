@@ -1,0 +1,131 @@
+//! `init` in processes of their own, since it is called once a process: each test runs this binary again.
+
+use std::process::{Command, Output};
+
+use telemetry::{Batcher, Config, LogConfig, LogFormat, Span, SpanKind, semconv};
+
+/// Runs the test `inside` in a process with these variables.
+fn child(scenario: &str, vars: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["inside", "--exact", "--nocapture", "--ignored"]).env("SCENARIO", scenario);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name == "RUST_LOG") {
+        command.env_remove(name);
+    }
+    let output = command.envs(vars.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn json_lines(bytes: &[u8]) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    text.lines().filter_map(|line| serde_json::from_str(&line[line.find('{')?..]).ok()).collect()
+}
+
+#[test]
+#[ignore = "run by the other tests, in a process of its own"]
+fn inside() {
+    let scenario = std::env::var("SCENARIO").unwrap_or_default();
+    // The shutdown must come to its end on a runtime of one thread, too.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(run(&scenario));
+}
+
+async fn run(scenario: &str) {
+    let log = LogConfig { format: LogFormat::Json, ..LogConfig::default() };
+    let config = Config { name: "user.rpc".to_owned(), batcher: Batcher::Stdout, log, ..Config::default() };
+    let config = match scenario {
+        "jaeger" => {
+            let endpoint = Some("http://127.0.0.1:14268/api/traces".to_owned());
+            Config { batcher: Batcher::Jaeger, endpoint, ..config }
+        }
+        "disabled" => Config { disabled: true, ..config },
+        _ => config,
+    };
+    let telemetry = telemetry::init(&config).unwrap();
+    assert!(matches!(telemetry::init(&config), Err(telemetry::Error::Twice)));
+    if scenario != "jaeger" {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+        let headers = [(semconv::TRACEPARENT.parse().unwrap(), parent)].into_iter().collect();
+        let span = Span::start_under(&telemetry::extract(&headers), SpanKind::Internal, "work");
+        span.run(async { tracing::info!(target: "users", id = 7, "registered") }).await;
+        let mut sent = http::HeaderMap::new();
+        telemetry::inject(span.context(), &mut sent);
+        tracing::info!(target: "sent", traceparent = ?sent[semconv::TRACEPARENT]);
+    }
+    tracing::info!(target: "metrics", text = telemetry::metrics_text());
+    telemetry.shutdown().await;
+}
+
+fn line<'a>(lines: &'a [serde_json::Value], target: &str) -> &'a serde_json::Value {
+    lines.iter().find(|line| line["target"] == target).unwrap_or_else(|| panic!("{target}: {lines:?}"))
+}
+
+#[test]
+fn spans_logs_and_metrics_of_a_process_belong_together() {
+    let output = child("plain", &[("OTEL_SERVICE_NAME", "renamed"), ("OTEL_RESOURCE_ATTRIBUTES", "region=eu")]);
+    let spans = json_lines(&output.stdout);
+    let resource = &spans[0]["resourceSpans"][0];
+    let attributes = resource["resource"]["attributes"].to_string();
+    for wanted in ["renamed", "region", "service.version", "service.instance.id", "process.pid", "telemetry.sdk.name"] {
+        assert!(attributes.contains(wanted), "{attributes}");
+    }
+    assert_eq!(resource["scopeSpans"][0]["schemaUrl"], semconv::SCHEMA_URL);
+    let span = &resource["scopeSpans"][0]["spans"][0];
+    assert_eq!(span["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    let logs = json_lines(&output.stderr);
+    let registered = line(&logs, "users");
+    assert_eq!((&registered["service"], &registered["message"]), (&"renamed".into(), &"registered".into()));
+    assert_eq!((&registered["trace_id"], &registered["span_id"]), (&span["traceId"], &span["spanId"]));
+    let metrics = line(&logs, "metrics")["fields"]["text"].as_str().unwrap();
+    assert!(metrics.contains("mall_telemetry_spans_sent_total 0"), "{metrics}");
+    assert!(metrics.contains(r#"mall_telemetry_spans_dropped_total{reason="queue_full"} 0"#), "{metrics}");
+    assert!(metrics.contains(r#"service_name="renamed""#), "{metrics}");
+}
+
+#[test]
+fn a_disabled_process_makes_no_span_but_passes_the_trace_on() {
+    for (scenario, vars) in [("disabled", [].as_slice()), ("plain", &[("OTEL_SDK_DISABLED", "true")])] {
+        let output = child(scenario, vars);
+        assert!(json_lines(&output.stdout).is_empty());
+        let logs = json_lines(&output.stderr);
+        assert_eq!(line(&logs, "users")["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        let sent = line(&logs, "sent")["fields"]["traceparent"].as_str().unwrap();
+        assert!(sent.contains("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), "{sent}");
+    }
+}
+
+#[test]
+fn jaegers_old_endpoint_is_mapped_with_one_warning() {
+    let logs = json_lines(&child("jaeger", &[]).stderr);
+    let warnings: Vec<_> = logs.iter().filter(|line| line["level"] == "WARN").collect();
+    assert_eq!(warnings.len(), 1, "{logs:?}");
+    assert_eq!(warnings[0]["fields"]["endpoint"], "http://127.0.0.1:4317");
+}
+
+#[test]
+fn rust_log_overrides_the_level() {
+    let logs = json_lines(&child("plain", &[("RUST_LOG", "metrics=info")]).stderr);
+    assert_eq!(logs.len(), 1, "{logs:?}");
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused() {
+    let outside = telemetry::init(&Config::default());
+    assert!(matches!(outside, Err(telemetry::Error::Runtime)), "{outside:?}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let queue = telemetry::Queue { size: 10, batch: 11, ..Default::default() };
+    for (config, named) in [
+        (Config { sampler: 1.5, ..Config::default() }, "telemetry.sampler"),
+        (Config { sampler: f64::NAN, ..Config::default() }, "telemetry.sampler"),
+        (Config { queue, ..Config::default() }, "telemetry.queue"),
+        (Config { endpoint: Some("ftp://x".to_owned()), ..Config::default() }, "telemetry.endpoint"),
+        (
+            Config { log: LogConfig { level: "inof".to_owned(), ..Default::default() }, ..Config::default() },
+            "telemetry.log",
+        ),
+    ] {
+        let error = telemetry::init(&config).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
