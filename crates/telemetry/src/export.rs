@@ -24,7 +24,7 @@ pub(crate) struct Exporter {
 #[derive(Debug)]
 enum Way {
     Otlp(Box<opentelemetry_otlp::SpanExporter>),
-    Zipkin(zipkin::Zipkin),
+    Zipkin(Box<zipkin::Zipkin>),
     Lines(lines::Lines),
 }
 
@@ -35,7 +35,7 @@ impl Exporter {
         let way = match config.batcher {
             Batcher::OtlpGrpc | Batcher::Jaeger => Way::Otlp(Box::new(otlp::grpc(config, &endpoint, resource)?)),
             Batcher::OtlpHttp => Way::Otlp(Box::new(otlp::http(config, &endpoint, resource)?)),
-            Batcher::Zipkin => Way::Zipkin(zipkin::Zipkin::new(config, &endpoint)?),
+            Batcher::Zipkin => Way::Zipkin(Box::new(zipkin::Zipkin::new(config, &endpoint)?)),
             Batcher::File => Way::Lines(lines::Lines::file(&endpoint, resource)?),
             Batcher::Stdout => Way::Lines(lines::Lines::stdout(resource)),
         };

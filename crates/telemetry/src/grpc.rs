@@ -7,7 +7,7 @@ mod call;
 mod client;
 mod server;
 
-pub use call::{Body, ResponseFuture};
+pub use call::{AsStatus, Body, ResponseFuture};
 pub use client::{Client, ClientLayer};
 pub use server::{Server, ServerLayer};
 

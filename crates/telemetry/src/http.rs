@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context as Poller, Poll, ready};
 use std::time::Instant;
 
-use ::http::{HeaderName, Method, Request, Response, StatusCode};
+use ::http::{HeaderName, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
@@ -105,6 +105,7 @@ impl Exchange {
         let path = span.is_recording().then(|| request.uri().path().chars().take(MAX_PATH).collect());
         span.set(semconv::HTTP_REQUEST_METHOD, method);
         span.set(semconv::URL_SCHEME, scheme);
+        span.set(semconv::NETWORK_PROTOCOL_VERSION, version(request.version()));
         let labels = [KeyValue::new(semconv::HTTP_REQUEST_METHOD, method), KeyValue::new(semconv::URL_SCHEME, scheme)];
         metrics::HTTP_SERVER.active.add(1, &labels);
         Self { span, method, path, labels, start: Instant::now(), status: None, route: None }
@@ -151,6 +152,14 @@ impl Drop for Exchange {
             labels.push(KeyValue::new(semconv::ERROR_TYPE, failure));
         }
         metrics::HTTP_SERVER.duration.record(self.start.elapsed().as_secs_f64(), &labels);
+    }
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
     }
 }
 

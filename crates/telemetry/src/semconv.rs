@@ -32,6 +32,9 @@ pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
 /// The port of the other end of the connection.
 pub const NETWORK_PEER_PORT: &str = "network.peer.port";
 
+/// The version of HTTP: `1.1`, `2`.
+pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
+
 // Attributes of a gRPC call.
 
 /// The RPC system, always [`GRPC`].

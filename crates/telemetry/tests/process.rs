@@ -1,4 +1,5 @@
 //! `init` in processes of their own, since it is called once a process: each test runs this binary again.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::{Command, Output};
 

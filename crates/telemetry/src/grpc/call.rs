@@ -21,17 +21,26 @@ pub(super) struct Call {
     calls: &'static Calls,
     /// Whether only a fault of ours is an error: on the server's side.
     server: bool,
-    labels: [KeyValue; 2],
+    labels: Vec<KeyValue>,
     start: Instant,
     ended: bool,
 }
 
 impl Call {
-    pub(super) fn new(span: Span, calls: &'static Calls, server: bool, method: &'static str) -> Self {
-        let labels =
-            [KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::GRPC), KeyValue::new(semconv::RPC_METHOD, method)];
-        calls.active.add(1, &labels);
-        Self { span, calls, server, labels, start: Instant::now(), ended: false }
+    /// A call of which `labels` are measured besides its method and its end.
+    pub(super) fn new(
+        span: Span,
+        calls: &'static Calls,
+        server: bool,
+        method: &'static str,
+        labels: &[KeyValue],
+    ) -> Self {
+        let mut all = Vec::with_capacity(labels.len() + 4);
+        all.push(KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::GRPC));
+        all.push(KeyValue::new(semconv::RPC_METHOD, method));
+        all.extend_from_slice(labels);
+        calls.active.add(1, &all);
+        Self { span, calls, server, labels: all, start: Instant::now(), ended: false }
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -51,20 +60,14 @@ impl Call {
         }
         let name = code_name(code);
         let failed = code != Code::Ok && (dropped || !self.server || is_server_fault(code));
+        self.calls.active.add(-1, &self.labels);
         self.span.set(semconv::RPC_RESPONSE_STATUS_CODE, name);
+        self.labels.push(KeyValue::new(semconv::RPC_RESPONSE_STATUS_CODE, name));
         if failed {
             self.span.fail(name);
+            self.labels.push(KeyValue::new(semconv::ERROR_TYPE, name));
         }
-        self.calls.active.add(-1, &self.labels);
-        let [system, method] = self.labels.clone();
-        let status = KeyValue::new(semconv::RPC_RESPONSE_STATUS_CODE, name);
-        let seconds = self.start.elapsed().as_secs_f64();
-        if failed {
-            let error = KeyValue::new(semconv::ERROR_TYPE, name);
-            self.calls.duration.record(seconds, &[system, method, status, error]);
-        } else {
-            self.calls.duration.record(seconds, &[system, method, status]);
-        }
+        self.calls.duration.record(self.start.elapsed().as_secs_f64(), &self.labels);
         self.span.end();
     }
 }

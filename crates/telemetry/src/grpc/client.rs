@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::task::{Context as Poller, Poll};
 
 use ::http::{Request, Response, Uri};
-use opentelemetry::trace::SpanKind;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use tower::{Layer, Service};
 
 use super::call::{AsStatus, Body, Call, ResponseFuture};
@@ -14,25 +15,19 @@ use crate::{Span, metrics, propagate, semconv};
 /// Gives every call to a peer a span of kind CLIENT and sends the trace context and the baggage with it.
 #[derive(Clone, Debug)]
 pub struct ClientLayer {
-    target: Arc<Target>,
-}
-
-#[derive(Debug)]
-struct Target {
-    address: String,
-    port: Option<u16>,
+    /// `server.address` and, if it is known, `server.port`.
+    target: Arc<[KeyValue]>,
 }
 
 impl ClientLayer {
     /// A layer for calls to `target`: a URL, `http://127.0.0.1:9000`, or a name, `user.rpc`.
     pub fn new(target: &str) -> Self {
         let uri = target.parse::<Uri>().ok();
-        let host = uri.as_ref().and_then(Uri::host).filter(|host| !host.is_empty());
-        let target = Target {
-            address: host.unwrap_or(target).trim_matches(['[', ']']).to_owned(),
-            port: uri.as_ref().and_then(Uri::port_u16),
-        };
-        Self { target: Arc::new(target) }
+        let host = uri.as_ref().and_then(Uri::host).unwrap_or(target).trim_matches(['[', ']']);
+        let port = uri.as_ref().and_then(Uri::port_u16);
+        let mut target = vec![KeyValue::new(semconv::SERVER_ADDRESS, Arc::<str>::from(host))];
+        target.extend(port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))));
+        Self { target: target.into() }
     }
 }
 
@@ -48,7 +43,7 @@ impl<S> Layer<S> for ClientLayer {
 #[derive(Clone, Debug)]
 pub struct Client<S> {
     inner: S,
-    target: Arc<Target>,
+    target: Arc<[KeyValue]>,
 }
 
 impl<S, A, B> Service<Request<A>> for Client<S>
@@ -74,13 +69,10 @@ where
         if span.is_recording() {
             span.set(semconv::RPC_SYSTEM_NAME, semconv::GRPC);
             span.set(semconv::RPC_METHOD, method);
-            span.set(semconv::SERVER_ADDRESS, self.target.address.clone());
-            if let Some(port) = self.target.port {
-                span.set(semconv::SERVER_PORT, i64::from(port));
-            }
+            span.context().span().set_attributes(self.target.iter().cloned());
         }
         propagate::inject(span.context(), request.headers_mut());
-        let call = Call::new(span, &metrics::RPC_CLIENT, false, method);
+        let call = Call::new(span, &metrics::RPC_CLIENT, false, method, &self.target);
         let inner = {
             let _current = call.span().enter();
             self.inner.call(request)

@@ -64,7 +64,7 @@ impl<S> Server<S> {
                 }
             }
         }
-        Call::new(span, &metrics::RPC_SERVER, true, method)
+        Call::new(span, &metrics::RPC_SERVER, true, method, &[])
     }
 }
 
