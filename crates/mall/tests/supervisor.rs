@@ -127,3 +127,22 @@ async fn traces_go_elsewhere_when_told() {
     let mall = Mall::of(MALL).argument("--otlp").argument(&url).start().await;
     assert_eq!(mall.services().keys().collect::<Vec<_>>(), ["user.api", "user.rpc"]);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_viewer_is_opened_in_the_browser_on_demand() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (browser, opened) = (dir.path().join("xdg-open"), dir.path().join("opened"));
+    std::fs::write(&browser, format!("#!/bin/sh\nprintf %s \"$1\" > {}\n", opened.display())).unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+
+    let mall = Mall::of(MALL).argument("--open").variable("PATH", &path).start().await;
+    let mut url = String::new();
+    while url.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        url = std::fs::read_to_string(&opened).unwrap_or_default();
+    }
+    assert_eq!(url, mall.url("viewer"));
+}

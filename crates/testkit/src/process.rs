@@ -71,14 +71,8 @@ impl Builder {
 
     /// Starts the mall and waits for nothing.
     pub fn spawn(self) -> Mall {
-        let temporary = self
-            .data
-            .is_none()
-            .then(|| tempfile::tempdir().expect("make a directory"));
-        let data = self
-            .data
-            .or_else(|| Some(temporary.as_ref()?.path().join("data")))
-            .unwrap_or_default();
+        let temporary = self.data.is_none().then(|| tempfile::tempdir().expect("make a directory"));
+        let data = self.data.or_else(|| Some(temporary.as_ref()?.path().join("data"))).unwrap_or_default();
         let mut child = Command::new(&self.program)
             .arg("up")
             .args(["--free-ports", "--data-dir"])
@@ -93,14 +87,7 @@ impl Builder {
             .expect("start mall");
         let logs = Logs::of(&mut child);
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Mall {
-            child,
-            logs,
-            data,
-            _temporary: temporary,
-            addresses: Value::Null,
-            client,
-        }
+        Mall { child, logs, data, _temporary: temporary, addresses: Value::Null, client }
     }
 }
 
@@ -118,12 +105,7 @@ pub struct Mall {
 impl Mall {
     /// A mall of `program`, which a test of the binary's crate names with `env!("CARGO_BIN_EXE_mall")`.
     pub fn of(program: &str) -> Builder {
-        Builder {
-            program: program.into(),
-            data: None,
-            arguments: Vec::new(),
-            variables: Vec::new(),
-        }
+        Builder { program: program.into(), data: None, arguments: Vec::new(), variables: Vec::new() }
     }
 
     /// Its data directory.
@@ -134,9 +116,7 @@ impl Mall {
     /// Where a service listens: `listen` and `admin`, and the viewer's `otlp_grpc` and `otlp_http` too.
     pub fn address(&self, service: &str, key: &str) -> SocketAddr {
         let address = self.addresses["services"][service][key].as_str();
-        address
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| panic!("{service} has no address `{key}`"))
+        address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{service} has no address `{key}`"))
     }
 
     /// The base URL of a service's main address.
@@ -152,9 +132,7 @@ impl Mall {
     /// Sends a request, whose URI is absolute; panics when there is no answer at all.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<Bytes> {
         let what = format!("{} {}", request.method(), request.uri());
-        self.try_send(request)
-            .await
-            .unwrap_or_else(|error| panic!("{what}: {error}"))
+        self.try_send(request).await.unwrap_or_else(|error| panic!("{what}: {error}"))
     }
 
     /// Sends a request, whose URI is absolute.
@@ -168,31 +146,17 @@ impl Mall {
 
     /// GET of `url`.
     pub async fn get(&self, url: &str) -> Response<Bytes> {
-        self.send(Request::get(url).body(Full::default()).expect("a URL"))
-            .await
+        self.send(Request::get(url).body(Full::default()).expect("a URL")).await
     }
 
     /// POST of JSON to `path` of a service, with a user's token if there is one.
-    pub async fn post(
-        &self,
-        service: &str,
-        path: &str,
-        token: Option<&str>,
-        body: &Value,
-    ) -> Response<Bytes> {
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(self.url(service) + path);
+    pub async fn post(&self, service: &str, path: &str, token: Option<&str>, body: &Value) -> Response<Bytes> {
+        let mut request = Request::builder().method(Method::POST).uri(self.url(service) + path);
         request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        self.send(
-            request
-                .body(Full::new(Bytes::from(body.to_string())))
-                .expect("a request"),
-        )
-        .await
+        self.send(request.body(Full::new(Bytes::from(body.to_string()))).expect("a request")).await
     }
 
     /// The supervisor's process id; `None` when it has ended.
@@ -202,15 +166,8 @@ impl Mall {
 
     /// The process ids of its services, by their names.
     pub fn services(&self) -> BTreeMap<String, u32> {
-        let named = |(pid, command): (u32, String)| {
-            Some((command.split_once(" serve ")?.1.to_owned(), pid))
-        };
-        self.pid()
-            .map(children)
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(named)
-            .collect()
+        let named = |(pid, command): (u32, String)| Some((command.split_once(" serve ")?.1.to_owned(), pid));
+        self.pid().map(children).unwrap_or_default().into_iter().filter_map(named).collect()
     }
 
     /// Sends a signal to the supervisor.

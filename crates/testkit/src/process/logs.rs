@@ -20,14 +20,8 @@ impl Logs {
     pub(super) fn of(child: &mut Child) -> Self {
         let (sender, count) = watch::channel(0);
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let out = child
-            .stdout
-            .take()
-            .and_then(|stream| stream.into_owned_fd().ok());
-        let err = child
-            .stderr
-            .take()
-            .and_then(|stream| stream.into_owned_fd().ok());
+        let out = child.stdout.take().and_then(|stream| stream.into_owned_fd().ok());
+        let err = child.stderr.take().and_then(|stream| stream.into_owned_fd().ok());
         for stream in out.into_iter().chain(err) {
             let (lines, sender) = (Arc::clone(&lines), sender.clone());
             // A thread, so that the child can write while a test's runtime is busy or gone.
@@ -38,10 +32,7 @@ impl Logs {
 
     /// Everything as one text.
     pub fn text(&self) -> String {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .join("\n")
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
     /// Waits for a line that contains `part`, past or future; `None` when the output ends without one.
@@ -56,11 +47,7 @@ impl Logs {
             news.borrow_and_update();
             let found = {
                 let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-                lines
-                    .iter()
-                    .filter(|line| line.contains(part))
-                    .nth(count.saturating_sub(1))
-                    .cloned()
+                lines.iter().filter(|line| line.contains(part)).nth(count.saturating_sub(1)).cloned()
             };
             match found {
                 Some(line) => return Some(line),
@@ -73,15 +60,9 @@ impl Logs {
 fn read(stream: OwnedFd, lines: &Mutex<Vec<String>>, count: &watch::Sender<usize>) {
     let mut stream = BufReader::new(File::from(stream));
     let mut line = Vec::new();
-    while stream
-        .read_until(b'\n', &mut line)
-        .is_ok_and(|read| read > 0)
-    {
+    while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
-        lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(text);
+        lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         count.send_modify(|count| *count += 1);
         line.clear();
     }

@@ -20,10 +20,7 @@ pub fn children(parent: u32) -> Vec<(u32, String)> {
 pub async fn gone(pids: &[u32]) {
     let until = Instant::now() + PATIENCE;
     loop {
-        let left: Vec<_> = processes()
-            .into_iter()
-            .filter(|process| pids.contains(&process.pid))
-            .collect();
+        let left: Vec<_> = processes().into_iter().filter(|process| pids.contains(&process.pid)).collect();
         if left.is_empty() {
             return;
         }
@@ -35,10 +32,7 @@ pub async fn gone(pids: &[u32]) {
 
 /// Sends a signal to a process.
 pub fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process id");
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(pid, signal).expect("send a signal");
 }
 
@@ -51,24 +45,14 @@ struct Process {
 
 /// All processes but those that have ended and that no one has asked about yet.
 fn processes() -> Vec<Process> {
-    let output = Command::new("ps")
-        .args(["-A", "-ww", "-o", "pid=,ppid=,stat=,args="])
-        .output();
+    let output = Command::new("ps").args(["-A", "-ww", "-o", "pid=,ppid=,stat=,args="]).output();
     let output = output.expect("run ps, which is in the package procps");
     let text = String::from_utf8_lossy(&output.stdout);
     let lines = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
-        let (pid, parent, state) = (
-            words.next()?.parse().ok()?,
-            words.next()?.parse().ok()?,
-            words.next()?,
-        );
+        let (pid, parent, state) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?);
         let command = words.collect::<Vec<_>>().join(" ");
-        (!state.starts_with('Z')).then_some(Process {
-            pid,
-            parent,
-            command,
-        })
+        (!state.starts_with('Z')).then_some(Process { pid, parent, command })
     });
     lines.collect()
 }
