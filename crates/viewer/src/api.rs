@@ -16,20 +16,41 @@ use bytes::Bytes;
 use params::Params;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::model::{Trace, TraceId, kind_name};
 use crate::otlp::Batch;
 use crate::store::Store;
 
-/// The store as the handlers share it.
-type Shared = Arc<RwLock<Store>>;
+/// Questions that are answered at once: each takes memory for its answer.
+const QUESTIONS: usize = 8;
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Shared {
+    store: Arc<RwLock<Store>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Asks the store and writes the answer on a thread that may take its time.
+    async fn ask(self, question: impl FnOnce(&RwLock<Store>) -> Response + Send + 'static) -> Response {
+        // Nobody closes the semaphore. The turn ends with the work, even if whoever asked is gone before.
+        let turn = self.turns.acquire_owned().await;
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = question(&self.store);
+            drop(turn);
+            answer
+        });
+        answer.await.unwrap_or_else(|error| Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
+    }
+}
 
 /// The largest OTLP/JSON file that the UI may have shown to it.
 const MAX_UPLOAD: usize = 16 << 20;
 
 /// Jaeger's query API below `/api`.
-pub(crate) fn router(store: Shared) -> Router {
+pub(crate) fn router(store: Arc<RwLock<Store>>) -> Router {
     Router::new()
         .route("/api/services", get(services))
         .route("/api/services/{service}/operations", get(operation_names))
@@ -41,7 +62,7 @@ pub(crate) fn router(store: Shared) -> Router {
         .route("/api/metrics/{*metric}", get(metrics))
         .merge(v3::router())
         .route("/api/{*path}", axum::routing::any(unknown))
-        .with_state(store)
+        .with_state(Shared { store, turns: Arc::new(Semaphore::new(QUESTIONS)) })
 }
 
 /// An answer as all of the older API gives it.
@@ -93,39 +114,33 @@ impl IntoResponse for Error {
     }
 }
 
-/// Asks the store and writes the answer on a thread that may take its time.
-async fn ask(store: Shared, question: impl FnOnce(&RwLock<Store>) -> Response + Send + 'static) -> Response {
-    let answer = tokio::task::spawn_blocking(move || question(&store)).await;
-    answer.unwrap_or_else(|error| Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
-}
-
-async fn services(State(store): State<Shared>) -> Response {
-    let services = store.read().await.services();
+async fn services(State(shared): State<Shared>) -> Response {
+    let services = shared.store.read().await.services();
     let total = services.len();
     envelope(services, total, None)
 }
 
-async fn operation_names(State(store): State<Shared>, Path(service): Path<String>) -> Response {
-    let operations = store.read().await.operations(&service);
+async fn operation_names(State(shared): State<Shared>, Path(service): Path<String>) -> Response {
+    let operations = shared.store.read().await.operations(&service);
     let names: std::collections::BTreeSet<_> = operations.into_iter().map(|(name, _)| name).collect();
     let total = names.len();
     envelope(names, total, None)
 }
 
-async fn operations(State(store): State<Shared>, params: Params) -> Result<Response, Error> {
+async fn operations(State(shared): State<Shared>, params: Params) -> Result<Response, Error> {
     let service = params.get("service").ok_or_else(|| Error::bad("parameter 'service' is required"))?;
     let kind = params.get("spanKind").unwrap_or_default();
-    let operations = store.read().await.operations(service);
+    let operations = shared.store.read().await.operations(service);
     let operations = operations.iter().filter(|(_, of)| kind.is_empty() || kind == kind_name(*of));
     let data: Vec<_> = operations.map(|(name, kind)| json!({ "name": name, "spanKind": kind_name(*kind) })).collect();
     let total = data.len();
     Ok(envelope(data, total, None))
 }
 
-async fn search(State(store): State<Shared>, params: Params) -> Result<Response, Error> {
+async fn search(State(shared): State<Shared>, params: Params) -> Result<Response, Error> {
     let ids = params.trace_ids()?;
     if !ids.is_empty() {
-        return Ok(ask(store, move |store| by_ids(&store.blocking_read(), &ids)).await);
+        return Ok(shared.ask(move |store| by_ids(&store.blocking_read(), &ids)).await);
     }
     let query = params.query()?;
     let answer = move |store: &RwLock<Store>| {
@@ -133,7 +148,7 @@ async fn search(State(store): State<Shared>, params: Params) -> Result<Response,
         let traces = store.blocking_read().search(&query);
         found(&traces)
     };
-    Ok(ask(store, answer).await)
+    Ok(shared.ask(answer).await)
 }
 
 fn found(traces: &[Trace]) -> Response {
@@ -159,7 +174,7 @@ fn by_ids(store: &Store, ids: &[TraceId]) -> Response {
 
 const NOT_FOUND: &str = "trace not found";
 
-async fn trace(State(store): State<Shared>, Path(id): Path<String>) -> Result<Response, Error> {
+async fn trace(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Error> {
     let id: TraceId = id.parse().map_err(Error::bad)?;
     let answer = move |store: &RwLock<Store>| {
         let trace = store.blocking_read().trace(id);
@@ -168,10 +183,10 @@ async fn trace(State(store): State<Shared>, Path(id): Path<String>) -> Result<Re
             None => Error(StatusCode::NOT_FOUND, NOT_FOUND.to_owned()).into_response(),
         }
     };
-    Ok(ask(store, answer).await)
+    Ok(shared.ask(answer).await)
 }
 
-async fn dependencies(State(store): State<Shared>, params: Params) -> Result<Response, Error> {
+async fn dependencies(State(shared): State<Shared>, params: Params) -> Result<Response, Error> {
     let range = params.dependency_range()?;
     let service = params.get("service").unwrap_or_default().to_owned();
     let answer = move |store: &RwLock<Store>| {
@@ -181,22 +196,21 @@ async fn dependencies(State(store): State<Shared>, params: Params) -> Result<Res
         let call = |((parent, child), count): (&(String, String), &u64)| json!({ "parent": parent, "child": child, "callCount": count });
         envelope(calls.map(call).collect::<Vec<_>>(), 0, None)
     };
-    Ok(ask(store, answer).await)
+    Ok(shared.ask(answer).await)
 }
 
 /// Shows an OTLP/JSON file as traces; nothing of it is kept.
-async fn transform(body: Bytes) -> Result<Response, Error> {
+async fn transform(State(shared): State<Shared>, body: Bytes) -> Result<Response, Error> {
     let batch = Batch::from_json(&body).map_err(|error| Error::bad(error.to_string()))?;
-    let store = Arc::new(RwLock::new(Store::new(16 * MAX_UPLOAD)));
     let mut ids: Vec<_> = batch.spans.iter().map(|span| span.trace).collect();
     ids.sort_unstable();
     ids.dedup();
-    let answer = move |store: &RwLock<Store>| {
-        let mut store = store.blocking_write();
+    let answer = move |_: &RwLock<Store>| {
+        let mut store = Store::new(16 * MAX_UPLOAD);
         store.insert(batch);
         by_ids(&store, &ids)
     };
-    Ok(ask(store, answer).await)
+    Ok(shared.ask(answer).await)
 }
 
 async fn metrics() -> Error {

@@ -20,7 +20,7 @@ pub struct Config {
     pub otlp_http: SocketAddr,
     /// Where /livez, /readyz and /metrics are; 127.0.0.1:15000.
     pub admin: SocketAddr,
-    /// Bytes of memory for traces, at least 1 MiB; the oldest go when it is full. 64 MiB.
+    /// Bytes of memory for traces, of which the oldest go when it is full; less than 1 MiB is taken for that. 64 MiB.
     pub memory: ByteSize,
     /// The largest OTLP message that is taken, in bytes after decompression; 4 MiB.
     pub max_message: ByteSize,

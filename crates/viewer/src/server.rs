@@ -25,8 +25,6 @@ use crate::{Error, api, metrics, ui};
 
 /// OTLP messages that are read at once: with the largest message this bounds the memory for them.
 const MESSAGES: usize = 16;
-/// Questions that are answered at once.
-const QUESTIONS: usize = 8;
 /// How long a message may take to arrive and be stored.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long requests may go on after draining began.
@@ -117,7 +115,7 @@ fn patient(routes: Router) -> Router {
 /// The UI and its API, for browsers.
 pub(crate) async fn pages(store: Arc<RwLock<Store>>, address: SocketAddr, hosts: Vec<String>) -> Router {
     let no_sniff = HeaderValue::from_static("nosniff");
-    let routes = api::router(store).layer(GlobalConcurrencyLimitLayer::new(QUESTIONS)).merge(ui::router().await);
+    let routes = api::router(store).merge(ui::router().await);
     let routes = routes
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, no_sniff));

@@ -162,7 +162,7 @@ impl Store {
         Some(self.read(&self.segment(slot.segment).entries[slot.entry as usize]))
     }
 
-    /// The traces that have a span which is as `query` says, newest first; at most a quarter of the memory.
+    /// The traces that have a span which is as `query` says, newest first: at most as many bytes as one trace may have.
     pub(crate) fn search(&self, query: &Query) -> Vec<Trace> {
         let candidates: Vec<_> = self.segments.iter().map(|segment| query.candidates(segment)).collect();
         if candidates.iter().flatten().all(Option::is_none) {
@@ -172,7 +172,7 @@ impl Store {
             let candidates = &candidates[segment.wrapping_sub(self.first) as usize];
             candidates[record.operation as usize].is_some_and(|satisfied| query.matches(&record, satisfied))
         };
-        let mut budget = self.limit / 4;
+        let mut budget = self.share;
         let entries = self.segments.iter().rev().flat_map(|segment| segment.entries.iter().rev());
         let found = entries.filter(|entry| query.overlaps(entry) && self.chain(entry).any(is_match)).take(query.limit);
         found

@@ -29,6 +29,7 @@ async fn every_page_of_the_ui_works() {
         let answer = client::ask("POST", &otlp, &[("content-type", "application/json")], message.as_bytes()).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
+    assert_eq!(client::get(&format!("{ui}/api/services")).await.json()["total"], 2);
     search(&browser, &ui).await;
     trace(&browser).await;
     compare(&browser, &ui).await;
@@ -100,7 +101,8 @@ fn id(trace: u64) -> String {
 
 /// A request of the mall; those of even number failed.
 fn request(trace: u64) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 - 60_000_000_000 * trace;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_nanos() as u64
+        - 60_000_000_000 * trace;
     let span = |number: u64, name: &str, kind: u64, attributes: Value| {
         let parent = if number == 1 { String::new() } else { format!("{:016x}", number - 1) };
         json!({
@@ -109,7 +111,7 @@ fn request(trace: u64) -> Value {
             "endTimeUnixNano": (now + 6_000_000 - number * 400_000).to_string(),
             "attributes": attributes,
             "events": [{ "timeUnixNano": (now + number * 350_000).to_string(), "name": "began" }],
-            "status": if trace % 2 == 0 { json!({ "code": 2, "message": "not found" }) } else { json!({}) },
+            "status": if trace.is_multiple_of(2) { json!({ "code": 2, "message": "not found" }) } else { json!({}) },
         })
     };
     let text = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });

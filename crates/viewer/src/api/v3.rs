@@ -12,7 +12,7 @@ use tokio::sync::RwLock;
 
 use super::otlp_json::resource_spans;
 use super::params::{self, Params};
-use super::{Shared, ask, json_body};
+use super::{Shared, json_body};
 use crate::model::{Trace, TraceId, kind_name};
 use crate::store::{Query, Store};
 
@@ -62,14 +62,14 @@ struct TracesData {
     resource_spans: Vec<Box<RawValue>>,
 }
 
-async fn services(State(store): State<Shared>) -> Response {
-    let services = store.read().await.services();
+async fn services(State(shared): State<Shared>) -> Response {
+    let services = shared.store.read().await.services();
     json_body(&if services.is_empty() { json!({}) } else { json!({ "services": services }) })
 }
 
-async fn operations(State(store): State<Shared>, params: Params) -> Response {
+async fn operations(State(shared): State<Shared>, params: Params) -> Response {
     let kind = either(&params, "span_kind", "spanKind").unwrap_or_default();
-    let found = store.read().await.operations(params.get("service").unwrap_or_default());
+    let found = shared.store.read().await.operations(params.get("service").unwrap_or_default());
     let found = found.iter().filter(|(_, of)| kind.is_empty() || kind == kind_name(*of));
     let operations: Vec<_> = found
         .map(|(name, kind)| match kind_name(*kind) {
@@ -80,22 +80,22 @@ async fn operations(State(store): State<Shared>, params: Params) -> Response {
     json_body(&json!({ "operations": operations }))
 }
 
-async fn search(State(store): State<Shared>, params: Params) -> Result<Response, Error> {
+async fn search(State(shared): State<Shared>, params: Params) -> Result<Response, Error> {
     let query = query(&params)?;
     let answer = move |store: &RwLock<Store>| {
         let traces = store.blocking_read().search(&query);
         result(&traces)
     };
-    Ok(ask(store, answer).await)
+    Ok(shared.ask(answer).await)
 }
 
-async fn trace(State(store): State<Shared>, Path(id): Path<String>) -> Result<Response, Error> {
+async fn trace(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Error> {
     let id: TraceId = id.parse().map_err(|error| Error::bad(format!("malformed parameter trace_id: {error}")))?;
     let answer = move |store: &RwLock<Store>| {
         let trace = store.blocking_read().trace(id);
         result(trace.as_slice())
     };
-    Ok(ask(store, answer).await)
+    Ok(shared.ask(answer).await)
 }
 
 async fn unknown() -> Error {

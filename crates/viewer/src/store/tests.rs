@@ -106,7 +106,10 @@ fn whole_traces_go_oldest_first_and_memory_stays_within_its_limit() {
     assert!(kept.len() * 800 > limit / 2, "most of the memory is used for spans, but {} traces are kept", kept.len());
     assert_eq!(store.stats().evicted.load(Relaxed), (oldest - 1) as u64);
     let found = found(&store, &Query { limit: usize::MAX, ..everything() });
-    assert!(found.len() > kept.len() / 8 && found.len() <= kept.len() / 2, "an answer is a quarter of the memory");
+    assert!(
+        found.len() > kept.len() / 16 && found.len() <= kept.len() / 4,
+        "an answer is as large as the largest trace"
+    );
     assert!(found.iter().rev().eq(&kept[kept.len() - found.len()..]), "the newest are found");
 }
 
