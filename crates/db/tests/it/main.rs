@@ -1,4 +1,5 @@
 //! The pool on real databases: queries, waiting, failure and recovery, migrations, TLS, spans.
+#![expect(clippy::unwrap_used, reason = "a test may panic, and so may what it calls")]
 
 mod accounts;
 mod errors;

@@ -60,9 +60,10 @@ async fn a_server_that_stops_and_starts_is_found_again() {
     pool.migrate(MIGRATIONS).await.unwrap();
     let id = add(&pool, "1").await.unwrap();
     let (one, two) = tokio::join!(deposit(&pool, id, 1), deposit(&pool, id, 1));
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
 
-    server.stop();
+    server.stop().unwrap();
     for _ in 0..8 {
         let error = balance(&pool, id).await.unwrap_err();
         assert!(matches!(error, Error::Lost(_) | Error::Connect(_)), "{error:?}");

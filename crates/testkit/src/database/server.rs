@@ -4,16 +4,26 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-/// Runs the server until a signal's name is read, or until the pipe closes because the test process is gone: then the
-/// data goes too.
+/// Follows orders, one a line, and answers each with an exit code; when the pipe closes, because the server was dropped
+/// or because the test process is gone, it ends the server and removes the data. Then nobody reads what it writes: it
+/// must not die of that.
 const KEEPER: &str = r#"
-"$@" & server=$!
-read -r signal
-kill -"${signal:-QUIT}" "$server"
-wait "$server"
-[ -n "$signal" ] || rm -rf "$DIRECTORY"
+trap '' PIPE
+while read -r order port; do
+    case $order in
+        make) "$INITDB" --auth=trust --username=postgres --encoding=UTF8 --locale=C --no-sync --pgdata=data ;;
+        run) "$@" -p "$port" & server=$! ;;
+        stop) kill -INT "$server"; wait "$server" ;;
+    esac >&2
+    echo "$?"
+done
+[ -z "$server" ] || { kill -QUIT "$server"; wait "$server"; }
+rm -rf "${DIRECTORY:?}"
 "#;
 
 /// What a server is good for is lost with it: nothing needs to reach the disk.
@@ -29,11 +39,12 @@ const SETTINGS: [&str; 6] = [
 /// A running PostgreSQL, stopped and removed when it is dropped or when the process ends.
 #[derive(Debug)]
 pub struct Server {
-    directory: PathBuf,
-    owner: Option<Owner>,
-    settings: Vec<String>,
+    keeper: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    /// What the server writes; locked only because a receiver cannot be shared.
+    log: Mutex<Receiver<String>>,
     port: u16,
-    keeper: Option<Child>,
 }
 
 /// PostgreSQL refuses to run as root: it then runs as the user its package made.
@@ -51,23 +62,25 @@ impl Server {
 
     /// Like [`Server::start`]; `prepare` may put files into the data directory before the server reads them.
     pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<Self, String> {
-        let owner = Owner::needed()?;
+        let (postgres, initdb, owner) = (program("postgres")?, program("initdb")?, Owner::needed()?);
         let directory = tempfile::Builder::new().prefix("mall-postgres-").tempdir().map_err(text)?.keep();
-        let settings = SETTINGS.iter().chain(settings).map(|setting| (*setting).to_owned()).collect();
-        // From here on dropping the server removes the directory.
-        let mut server = Self { directory, owner, settings, port: 0, keeper: None };
-        server.own(&server.directory)?;
-        let data = server.data();
-        let flags = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "--pgdata"];
-        let made = server.command("initdb")?.args(flags).arg(&data).output().map_err(text)?;
-        if !made.status.success() {
-            return Err(format!("initdb: {}", said(&made)));
+        own(owner, &directory)?;
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "keeper"]).arg(postgres).args(["-D", "data", "-k"]).arg(&directory);
+        command.args(SETTINGS.iter().chain(settings).flat_map(|setting| ["-c", setting]));
+        // A group of its own: Ctrl-C must reach the test process alone, or nobody is left to clean up.
+        command.env("DIRECTORY", &directory).env("INITDB", initdb).current_dir(&directory).process_group(0);
+        if let Some(Owner { uid, gid }) = owner {
+            command.uid(uid).gid(gid);
         }
+        let mut server = Self::keep(command)?;
+        server.order("make")?;
+        let data = directory.join("data");
         prepare(&data).map_err(text)?;
         for entry in data.read_dir().map_err(text)? {
-            server.own(&entry.map_err(text)?.path())?;
+            own(owner, &entry.map_err(text)?.path())?;
         }
-        server.run()?;
+        server.run_on_free_port()?;
         Ok(server)
     }
 
@@ -76,90 +89,94 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Stops the server as an administrator would and keeps its data.
-    pub fn stop(&mut self) {
-        self.end("INT\n");
+    /// Stops the server as an administrator would, and keeps its data.
+    pub fn stop(&mut self) -> Result<(), String> {
+        self.order("stop")?;
+        self.wait_for("database system is shut down")
     }
 
-    /// Starts it again at the same address.
+    /// Starts the stopped server again, at the same address.
     pub fn restart(&mut self) -> Result<(), String> {
-        self.end("INT\n");
-        self.run_at(self.port)
+        self.run()
     }
 
-    fn data(&self) -> PathBuf {
-        self.directory.join("data")
+    fn keep(mut command: Command) -> Result<Self, String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut keeper = command.spawn().map_err(text)?;
+        let (Some(answers), Some(stderr)) = (keeper.stdout.take(), keeper.stderr.take()) else {
+            return Err("a child process without pipes".to_owned());
+        };
+        let (line, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Read to the end, heard or not: a full pipe would stop the server.
+            BufReader::new(stderr).lines().map_while(Result::ok).for_each(|text| drop(line.send(text)));
+        });
+        Ok(Self {
+            orders: keeper.stdin.take(),
+            answers: BufReader::new(answers),
+            keeper,
+            log: Mutex::new(log),
+            port: 0,
+        })
+    }
+
+    fn order(&mut self, order: &str) -> Result<(), String> {
+        let orders = self.orders.as_mut().ok_or("the keeper is gone")?;
+        writeln!(orders, "{order}").map_err(text)?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).map_err(text)?;
+        if answer.trim() == "0" { Ok(()) } else { Err(format!("{order}: {}", self.last_words())) }
     }
 
     /// A free port may be taken by somebody else before the server has it.
-    fn run(&mut self) -> Result<(), String> {
-        let mut last = String::new();
+    fn run_on_free_port(&mut self) -> Result<(), String> {
+        let mut done = Err(String::new());
         for _ in 0..5 {
             let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(text)?;
-            let port = listener.local_addr().map_err(text)?.port();
+            self.port = listener.local_addr().map_err(text)?.port();
             drop(listener);
-            match self.run_at(port) {
-                Ok(()) => return Ok(()),
-                Err(error) => last = error,
+            done = self.run();
+            if done.is_ok() {
+                break;
             }
         }
-        Err(last)
+        done
     }
 
-    fn run_at(&mut self, port: u16) -> Result<(), String> {
-        let mut command = self.as_owner(Command::new("sh"));
-        command.args(["-c", KEEPER, "keeper"]).arg(binary("postgres")?);
-        command.arg("-D").arg(self.data()).args(["-p", &port.to_string(), "-k"]).arg(&self.directory);
-        for setting in &self.settings {
-            command.args(["-c", setting]);
-        }
-        // A group of its own: Ctrl-C must reach the test process alone, or nobody is left to clean up.
-        command.env("DIRECTORY", &self.directory).process_group(0);
-        let mut keeper =
-            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(text)?;
-        let stderr = keeper.stderr.take();
-        (self.port, self.keeper) = (port, Some(keeper));
-        match stderr.map(until_ready) {
-            Some(Ok(())) => Ok(()),
-            other => {
-                self.end("INT\n");
-                Err(format!("postgres did not start: {}", other.and_then(Result::err).unwrap_or_default()))
+    fn run(&mut self) -> Result<(), String> {
+        let order = format!("run {}", self.port);
+        self.order(&order)?;
+        self.wait_for("database system is ready to accept connections")
+    }
+
+    /// Reads the log up to an event, or to the end of all hope.
+    fn wait_for(&mut self, event: &str) -> Result<(), String> {
+        while let Some(line) = self.line(Duration::MAX) {
+            if line.contains(event) {
+                return Ok(());
+            }
+            if line.contains("FATAL:  could not") || line.contains("database system is shut down") {
+                return Err(format!("{line}\n{}", self.last_words()));
             }
         }
+        Err("the log of PostgreSQL ended".to_owned())
     }
 
-    fn end(&mut self, signal: &str) {
-        let Some(mut keeper) = self.keeper.take() else { return };
-        if let Some(mut stdin) = keeper.stdin.take() {
-            // The keeper is gone already if this fails.
-            let _ = stdin.write_all(signal.as_bytes());
-        }
-        let _ = keeper.wait();
+    fn line(&mut self, wait: Duration) -> Option<String> {
+        self.log.get_mut().unwrap_or_else(PoisonError::into_inner).recv_timeout(wait).ok()
     }
 
-    fn command(&self, name: &str) -> Result<Command, String> {
-        Ok(self.as_owner(Command::new(binary(name)?)))
-    }
-
-    fn as_owner(&self, mut command: Command) -> Command {
-        if let Some(owner) = self.owner {
-            command.uid(owner.uid).gid(owner.gid);
-        }
-        command.current_dir(&self.directory);
-        command
-    }
-
-    fn own(&self, path: &Path) -> Result<(), String> {
-        let Some(owner) = self.owner else { return Ok(()) };
-        std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)).map_err(text)
+    fn last_words(&mut self) -> String {
+        let lines: Vec<_> = std::iter::from_fn(|| self.line(Duration::from_millis(200))).collect();
+        lines.join("\n")
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end("");
-        // The keeper did it, unless the server never ran.
-        let _ = std::fs::remove_dir_all(&self.directory);
+        drop(self.orders.take());
+        // There is nobody to tell if this fails.
+        let _ = self.keeper.wait();
     }
 }
 
@@ -179,34 +196,20 @@ impl Owner {
     }
 }
 
+fn own(owner: Option<Owner>, path: &Path) -> Result<(), String> {
+    let Some(Owner { uid, gid }) = owner else { return Ok(()) };
+    std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(text)
+}
+
 /// A program of PostgreSQL: Debian keeps them out of the search path.
-fn binary(name: &str) -> Result<PathBuf, String> {
+fn program(name: &str) -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found: Vec<_> = std::env::split_paths(&path).collect();
+    let mut directories: Vec<_> = std::env::split_paths(&path).collect();
     let mut versions: Vec<_> = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().collect();
     versions.sort_by_key(|version| std::cmp::Reverse(version.file_name().to_string_lossy().parse::<u32>().ok()));
-    found.extend(versions.iter().map(|version| version.path().join("bin")));
-    let found = found.into_iter().map(|directory| directory.join(name)).find(|program| program.is_file());
+    directories.extend(versions.iter().map(|version| version.path().join("bin")));
+    let found = directories.into_iter().map(|directory| directory.join(name)).find(|program| program.is_file());
     found.ok_or_else(|| format!("there is no `{name}`: install PostgreSQL (apt-get install postgresql)"))
-}
-
-/// Reads the server's log until it is ready, and leaves the rest to a thread.
-fn until_ready(stderr: ChildStderr) -> Result<(), String> {
-    let mut lines = BufReader::new(stderr).lines();
-    let mut log = String::new();
-    for line in lines.by_ref().map_while(Result::ok) {
-        if line.contains("database system is ready to accept connections") {
-            std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-            return Ok(());
-        }
-        log.push_str(&line);
-        log.push('\n');
-    }
-    Err(log)
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn text(error: std::io::Error) -> String {
