@@ -39,6 +39,7 @@ async fn run(scenario: &str) {
             let endpoint = Some("http://127.0.0.1:14268/api/traces".to_owned());
             Config { batcher: Batcher::Jaeger, endpoint, ..config }
         }
+        "otlp" => Config { batcher: Batcher::OtlpGrpc, ..config },
         "disabled" => Config { disabled: true, ..config },
         _ => config,
     };
@@ -101,6 +102,16 @@ fn jaegers_old_endpoint_is_mapped_with_one_warning() {
     let warnings: Vec<_> = logs.iter().filter(|line| line["level"] == "WARN").collect();
     assert_eq!(warnings.len(), 1, "{logs:?}");
     assert_eq!(warnings[0]["fields"]["endpoint"], "http://127.0.0.1:4317");
+}
+
+#[test]
+fn a_collector_that_hangs_does_not_keep_the_process() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let logs = json_lines(&child("otlp", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).stderr);
+    let lost: Vec<_> = logs.iter().filter(|line| line["level"] == "WARN").collect();
+    assert_eq!(lost.len(), 1, "{logs:?}");
+    assert_eq!(lost[0]["fields"], serde_json::json!({"dropped": 1, "sent": 0}));
 }
 
 #[test]
