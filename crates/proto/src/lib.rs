@@ -46,6 +46,7 @@ macro_rules! apis {
             generated!("rest.rs");
             $(
                 #[doc = concat!("REST in front of `mall.", stringify!($api), ".v1`.")]
+                #[expect(rustdoc::redundant_explicit_links, reason = "the generator writes them")]
                 pub mod $api {
                     use crate as mall;
                     generated!(stringify!($api), "/transcoder.rest.rs");

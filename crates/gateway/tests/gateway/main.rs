@@ -1,4 +1,5 @@
 //! The gateway over real sockets, in front of a real gRPC service.
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail as the test may")]
 
 mod docs;
 mod drain;
