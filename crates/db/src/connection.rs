@@ -19,7 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::driver::Driver;
 use crate::error::SQLITE_LOCKED;
-use crate::statement::{Call, Execute, Load, Rows, Running, Target, Text, Turn};
+use crate::running::{Execute, Load, Rows, Running, Turn};
+use crate::statement::Call;
+use crate::text::{Target, Text};
 
 /// Where the writers of one process queue, since SQLite itself lets them race and some of them starve.
 #[derive(Clone)]
@@ -50,9 +52,12 @@ impl<D: Driver> Connection<D> {
         self.broken.load(Ordering::Relaxed) || self.inner.is_broken()
     }
 
-    /// The connection without spans.
-    pub(crate) fn untraced(&mut self) -> &mut D {
-        &mut self.inner
+    /// A cheap statement without a span; broken until it is answered.
+    pub(crate) async fn ping(&mut self) -> QueryResult<()> {
+        self.broken.store(true, Ordering::Relaxed);
+        self.inner.batch_execute("select 1").await?;
+        self.broken.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn usable(&self) -> QueryResult<()> {
@@ -77,7 +82,7 @@ impl<D: Driver> Connection<D> {
 
     /// The right to write, where the statement needs one and the connection has none.
     fn turn(&self, text: &Text) -> Option<Turn> {
-        let writers = self.writers.as_ref().filter(|_| self.turn.is_none() && text.writes())?.clone();
+        let writers = self.writers.as_ref().filter(|_| self.turn.is_none() && text.writes)?.clone();
         let turn = async move {
             match tokio::time::timeout(writers.wait, writers.queue.acquire_owned()).await {
                 Ok(turn) => Ok(turn.ok()),

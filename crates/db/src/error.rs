@@ -53,7 +53,7 @@ pub enum Error {
 impl Error {
     /// Whether a row with the same unique key exists.
     pub fn is_unique_violation(&self) -> bool {
-        self.query().is_some_and(|query| query.kind == Kind::UniqueViolation)
+        self.query().is_some_and(|query| query.name() == UNIQUE)
     }
 
     /// The constraint that a statement violated; SQLite names the columns in its place: `users.mobile`.
@@ -64,13 +64,7 @@ impl Error {
     fn query(&self) -> Option<&QueryError> {
         match self {
             Self::Query(error) | Self::Locked(error) | Self::Lost(error) => Some(error),
-            Self::Url(_)
-            | Self::Size
-            | Self::Build(_)
-            | Self::Tls { .. }
-            | Self::Busy(_)
-            | Self::Connect(_)
-            | Self::Migrate(_) => None,
+            _ => None,
         }
     }
 }
@@ -78,10 +72,10 @@ impl Error {
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         let error = QueryError::new(&error);
-        match error.kind {
-            Kind::Locked | Kind::SerializationFailure | Kind::Deadlock => Self::Locked(error),
-            Kind::Lost => Self::Lost(error),
-            _ => Self::Query(error),
+        match error.kind.2 {
+            Fate::Locked => Self::Locked(error),
+            Fate::Lost => Self::Lost(error),
+            Fate::Final => Self::Query(error),
         }
     }
 }
@@ -125,86 +119,25 @@ pub enum ConnectError {
 pub struct QueryError {
     kind: Kind,
     constraint: Option<String>,
-    /// The message of an error whose kind is unknown, without what it quotes.
+    /// The message of an error of no known kind, without what it quotes.
     message: Option<String>,
 }
 
-/// What kind of failure it was.
+/// A name as `error.type` has it, the SQLSTATE where diesel keeps it, and what follows from it.
+type Kind = (&'static str, Option<&'static str>, Fate);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// A row with the same unique key exists.
-    UniqueViolation,
-    /// A row that is referred to does not exist, or one that is removed is referred to.
-    ForeignKeyViolation,
-    /// A column must have a value.
-    NotNullViolation,
-    /// A row breaks one of its table's rules.
-    CheckViolation,
-    /// A removed row is referred to.
-    RestrictViolation,
-    /// A row conflicts with another.
-    ExclusionViolation,
-    /// Concurrent transactions cannot be put in an order.
-    SerializationFailure,
-    /// Transactions wait for each other.
-    Deadlock,
-    /// The transaction may not write.
-    ReadOnly,
-    /// Another writer holds the lock.
+enum Fate {
+    /// The same statement fails again.
+    Final,
+    /// Another writer was in the way.
     Locked,
     /// The connection, or the file, is gone.
     Lost,
-    /// No row was found where one was needed.
-    NotFound,
-    /// A row does not have the form that the code expects.
-    Deserialization,
-    /// A query or one of its values cannot be written as SQL.
-    Serialization,
-    /// Everything else.
-    Other,
 }
 
-impl Kind {
-    /// The kind as `error.type` has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::UniqueViolation => "unique_violation",
-            Self::ForeignKeyViolation => "foreign_key_violation",
-            Self::NotNullViolation => "not_null_violation",
-            Self::CheckViolation => "check_violation",
-            Self::RestrictViolation => "restrict_violation",
-            Self::ExclusionViolation => "exclusion_violation",
-            Self::SerializationFailure => "serialization_failure",
-            Self::Deadlock => "deadlock_detected",
-            Self::ReadOnly => "read_only",
-            Self::Locked => "locked",
-            Self::Lost => "connection_lost",
-            Self::NotFound => "not_found",
-            Self::Deserialization => "deserialization",
-            Self::Serialization => "serialization",
-            Self::Other => "other",
-        }
-    }
-
-    /// The SQLSTATE, for the kinds of which diesel keeps it.
-    pub fn sqlstate(self) -> Option<&'static str> {
-        match self {
-            Self::UniqueViolation => Some("23505"),
-            Self::ForeignKeyViolation => Some("23503"),
-            Self::NotNullViolation => Some("23502"),
-            Self::CheckViolation => Some("23514"),
-            Self::RestrictViolation => Some("23001"),
-            Self::ExclusionViolation => Some("23P01"),
-            Self::SerializationFailure => Some("40001"),
-            Self::Deadlock => Some("40P01"),
-            Self::ReadOnly => Some("25006"),
-            Self::Locked | Self::Lost | Self::NotFound | Self::Deserialization | Self::Serialization | Self::Other => {
-                None
-            }
-        }
-    }
-}
+const UNIQUE: &str = "unique_violation";
+const OTHER: Kind = ("other", None, Fate::Final);
 
 impl QueryError {
     pub(crate) fn new(error: &diesel::result::Error) -> Self {
@@ -212,35 +145,44 @@ impl QueryError {
         let (kind, database) = match error {
             Diesel::DatabaseError(kind, database) => (classify(kind, database.message()), Some(database)),
             Diesel::RollbackErrorOnCommit { commit_error, .. } => return Self::new(commit_error),
-            Diesel::NotFound => (Kind::NotFound, None),
-            Diesel::DeserializationError(_) => (Kind::Deserialization, None),
+            Diesel::NotFound => (("not_found", None, Fate::Final), None),
+            Diesel::DeserializationError(_) => (("deserialization", None, Fate::Final), None),
             Diesel::SerializationError(_) | Diesel::QueryBuilderError(_) | Diesel::InvalidCString(_) => {
-                (Kind::Serialization, None)
+                (("serialization", None, Fate::Final), None)
             }
-            Diesel::BrokenTransactionManager => (Kind::Lost, None),
-            _ => (Kind::Other, None),
+            Diesel::BrokenTransactionManager => (("connection_lost", None, Fate::Lost), None),
+            _ => (OTHER, None),
         };
         let constraint = database.and_then(|database| constraint(database.as_ref()));
-        let message = (kind == Kind::Other).then(|| match database {
+        let message = (kind == OTHER).then(|| match database {
             Some(database) => without_quotes(database.message()),
             None => error.to_string(),
         });
         Self { kind, constraint, message }
     }
 
-    /// What kind of failure it was.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    /// What kind of failure it was, as PostgreSQL names it: `unique_violation`.
+    pub fn name(&self) -> &'static str {
+        self.kind.0
+    }
+
+    /// The standard's code, where diesel keeps it.
+    pub fn sqlstate(&self) -> Option<&'static str> {
+        self.kind.1
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.kind.2 == Fate::Lost
     }
 }
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.name())?;
+        f.write_str(self.name())?;
         if let Some(constraint) = &self.constraint {
             write!(f, " of {constraint}")?;
         }
-        if let Some(code) = self.kind.sqlstate() {
+        if let Some(code) = self.sqlstate() {
             write!(f, " (SQLSTATE {code})")?;
         }
         if let Some(message) = &self.message {
@@ -255,29 +197,31 @@ impl std::error::Error for QueryError {}
 /// What SQLite says when a writer waited in vain.
 pub(crate) const SQLITE_LOCKED: &str = "database is locked";
 
-/// Diesel keeps neither SQLSTATE nor SQLite's codes, so the rest is told by its fixed texts.
+/// Diesel keeps neither most SQLSTATEs nor SQLite's codes, so the rest is told by its fixed texts.
 fn classify(kind: &DatabaseErrorKind, message: &str) -> Kind {
     match kind {
-        DatabaseErrorKind::UniqueViolation => Kind::UniqueViolation,
-        DatabaseErrorKind::ForeignKeyViolation => Kind::ForeignKeyViolation,
-        DatabaseErrorKind::NotNullViolation => Kind::NotNullViolation,
-        DatabaseErrorKind::CheckViolation => Kind::CheckViolation,
-        DatabaseErrorKind::RestrictViolation => Kind::RestrictViolation,
-        DatabaseErrorKind::ExclusionViolation => Kind::ExclusionViolation,
-        DatabaseErrorKind::SerializationFailure => Kind::SerializationFailure,
-        DatabaseErrorKind::ReadOnlyTransaction => Kind::ReadOnly,
-        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Kind::Lost,
+        DatabaseErrorKind::UniqueViolation => (UNIQUE, Some("23505"), Fate::Final),
+        DatabaseErrorKind::ForeignKeyViolation => ("foreign_key_violation", Some("23503"), Fate::Final),
+        DatabaseErrorKind::NotNullViolation => ("not_null_violation", Some("23502"), Fate::Final),
+        DatabaseErrorKind::CheckViolation => ("check_violation", Some("23514"), Fate::Final),
+        DatabaseErrorKind::RestrictViolation => ("restrict_violation", Some("23001"), Fate::Final),
+        DatabaseErrorKind::ExclusionViolation => ("exclusion_violation", Some("23P01"), Fate::Final),
+        DatabaseErrorKind::SerializationFailure => ("serialization_failure", Some("40001"), Fate::Locked),
+        DatabaseErrorKind::ReadOnlyTransaction => ("read_only_sql_transaction", Some("25006"), Fate::Final),
+        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
+            ("connection_lost", None, Fate::Lost)
+        }
         _ => match message {
-            SQLITE_LOCKED | "database table is locked" | "canceling statement due to lock timeout" => Kind::Locked,
-            "deadlock detected" => Kind::Deadlock,
+            SQLITE_LOCKED | "database table is locked" => ("locked", None, Fate::Locked),
+            "deadlock detected" => ("deadlock_detected", Some("40P01"), Fate::Locked),
+            "canceling statement due to lock timeout" => ("lock_not_available", Some("55P03"), Fate::Locked),
             "unable to open database file"
             | "disk I/O error"
             | "database or disk is full"
-            | "attempt to write a readonly database" => Kind::Lost,
-            _ if message.starts_with("terminating connection") || message.starts_with("the database system is") => {
-                Kind::Lost
-            }
-            _ => Kind::Other,
+            | "attempt to write a readonly database" => ("file_lost", None, Fate::Lost),
+            _ if message.starts_with("terminating connection") => ("admin_shutdown", Some("57P01"), Fate::Lost),
+            _ if message.starts_with("the database system is") => ("cannot_connect_now", Some("57P03"), Fate::Lost),
+            _ => OTHER,
         },
     }
 }

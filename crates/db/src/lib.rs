@@ -12,15 +12,17 @@ mod metrics;
 mod migrate;
 mod pool;
 mod postgres;
+mod running;
 mod sqlite;
 mod statement;
+mod text;
 mod tls;
 mod url;
 
 pub use config::PoolConfig;
 pub use connection::Connection;
 pub use driver::Driver;
-pub use error::{ConnectError, Error, Kind, QueryError};
+pub use error::{ConnectError, Error, QueryError};
 pub use migrate::Migrations;
 pub use pool::{Connections, Guard, Pool};
 pub use sqlite::AsyncSqliteConnection;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::AsyncPgConnection;
 use telemetry::{KeyValue, Span, SpanKind, semconv};
 use tokio::sync::Semaphore;
 
 use crate::connection::{Connection, Writers};
 use crate::driver::Driver;
 use crate::sqlite::{self, AsyncSqliteConnection};
-use crate::statement::Target;
+use crate::text::Target;
 use crate::{ConnectError, Error, Migrations, PoolConfig, Url};
 use crate::{metrics, postgres, url};
 
@@ -152,14 +152,10 @@ impl<D: Driver> Connections<D> {
         D::open(&self.shared.settings).await.map_err(Error::Connect)
     }
 
-    async fn ping(&self) -> Result<(), Error>
-    where
-        diesel::query_builder::SqlQuery: diesel_async::methods::ExecuteDsl<D>,
-    {
+    async fn ping(&self) -> Result<(), Error> {
         let ping = async {
             let mut conn = Guard::new(self.pool.get().await.map_err(|error| self.error(error))?);
-            diesel::sql_query("select 1").execute(conn.untraced()).await?;
-            Ok(())
+            Ok(conn.ping().await?)
         };
         tokio::time::timeout(self.shared.wait, ping).await.unwrap_or(Err(Error::Busy(self.shared.wait)))
     }

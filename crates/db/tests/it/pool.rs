@@ -133,6 +133,19 @@ async fn a_statement_that_is_dropped_takes_its_connection_with_it() {
 }
 
 #[tokio::test]
+async fn a_ping_that_is_dropped_does_no_harm() {
+    on_each(MIGRATIONS, async |database| {
+        let pool = pool(&database.url, 1, Duration::from_secs(10));
+        for _ in 0..10 {
+            pool.ping().await.unwrap();
+            let _ = futures::poll!(Box::pin(pool.ping()));
+        }
+        add(&pool, "1").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_pool_of_nothing_is_refused() {
     let refused = Pool::new(&"sqlite:x.db".parse().unwrap(), &PoolConfig { size: 0, ..PoolConfig::default() });
     assert!(matches!(refused, Err(Error::Size)));

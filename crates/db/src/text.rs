@@ -1,0 +1,157 @@
+//! What is told of a statement, made once for each that diesel's types determine.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use telemetry::{KeyValue, semconv};
+
+/// What is told of a statement.
+pub(crate) struct Text {
+    /// The span's name: `SELECT users`.
+    pub(crate) summary: String,
+    /// Whether SQLite's write lock is needed.
+    pub(crate) writes: bool,
+    attributes: Vec<KeyValue>,
+    /// So many of the attributes are the metric's too.
+    labels: usize,
+}
+
+impl Text {
+    /// The attributes of the span.
+    pub(crate) fn attributes(&self) -> &[KeyValue] {
+        &self.attributes
+    }
+
+    /// The attributes of the metric.
+    pub(crate) fn labels(&self) -> &[KeyValue] {
+        &self.attributes[..self.labels]
+    }
+
+    fn new(target: &Target, sql: &str, shown: bool) -> Self {
+        let operation = sql.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty()).unwrap_or_default();
+        let operation = operation.to_ascii_uppercase();
+        let table = match operation.as_str() {
+            "SELECT" | "DELETE" => table_after(sql, " from "),
+            "INSERT" => table_after(sql, " into "),
+            "UPDATE" => table_after(sql, "update "),
+            _ => None,
+        };
+        let summary = match &table {
+            Some(table) => format!("{operation} {table}"),
+            None => operation.clone(),
+        };
+        let reads = ["SELECT", "EXPLAIN", "SAVEPOINT", "RELEASE", "COMMIT", "ROLLBACK"];
+        let writes = !reads.contains(&operation.as_str());
+        let mut attributes = vec![
+            KeyValue::new(semconv::DB_SYSTEM_NAME, target.system),
+            KeyValue::new(semconv::DB_NAMESPACE, Arc::clone(&target.namespace)),
+            KeyValue::new(semconv::DB_OPERATION_NAME, Arc::<str>::from(operation)),
+        ];
+        attributes.extend(table.map(|table| KeyValue::new(semconv::DB_COLLECTION_NAME, Arc::<str>::from(table))));
+        let labels = attributes.len();
+        attributes.extend(shown.then(|| KeyValue::new(semconv::DB_QUERY_TEXT, Arc::<str>::from(sql))));
+        if let Some((address, port)) = &target.server {
+            attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, Arc::clone(address)));
+            attributes.push(KeyValue::new(semconv::SERVER_PORT, i64::from(*port)));
+        }
+        Self { summary, writes, attributes, labels }
+    }
+}
+
+/// The first table named after `word`: `"users"`, `public.users`, `("users" INNER JOIN ..`.
+fn table_after(sql: &str, word: &str) -> Option<String> {
+    let start = sql.to_ascii_lowercase().find(word)? + word.len();
+    let name = sql[start..].trim_start_matches(['(', ' ']).chars();
+    let name = name.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '"' | '`'));
+    let name: String = name.filter(|c| !matches!(c, '"' | '`')).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The database that the connections of a pool lead to, and the statements seen so far.
+pub(crate) struct Target {
+    pub(crate) system: &'static str,
+    pub(crate) namespace: Arc<str>,
+    server: Option<(Arc<str>, u16)>,
+    texts: RwLock<HashMap<Key, Arc<Text>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    /// A query whose type determines its text.
+    Query(TypeId),
+    /// A word of ours.
+    Word(&'static str),
+}
+
+impl Target {
+    pub(crate) fn new(system: &'static str, namespace: Arc<str>, server: Option<(Arc<str>, u16)>) -> Self {
+        Self { system, namespace, server, texts: RwLock::default() }
+    }
+
+    /// A query; `id` is that of its type, where the type determines its text.
+    pub(crate) fn query(&self, id: Option<TypeId>, sql: impl FnOnce() -> String) -> Arc<Text> {
+        let make = || Text::new(self, &sql(), true);
+        match id {
+            Some(id) => self.remembered(Key::Query(id), make),
+            None => Arc::new(make()),
+        }
+    }
+
+    /// A statement of ours without values: `BEGIN`.
+    pub(crate) fn word(&self, word: &'static str) -> Arc<Text> {
+        self.remembered(Key::Word(word), || Text::new(self, word, true))
+    }
+
+    /// Statements whose text may hold values: it is not shown.
+    pub(crate) fn batch(&self, sql: &str) -> Arc<Text> {
+        Arc::new(Text::new(self, sql, false))
+    }
+
+    fn remembered(&self, key: Key, make: impl FnOnce() -> Text) -> Arc<Text> {
+        if let Some(text) = self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Arc::clone(text);
+        }
+        let text = Arc::new(make());
+        self.texts.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&text));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_summed_up() {
+        let target = Target::new(semconv::SQLITE, "user.db".into(), None);
+        for (sql, summary, writes) in [
+            (r#"SELECT "users"."id" FROM "users" WHERE "users"."id" = $1"#, "SELECT users", false),
+            ("SELECT `a`.`id` FROM (`a` INNER JOIN `b` ON `a`.`id` = `b`.`id`)", "SELECT a", false),
+            ("select 1", "SELECT", false),
+            (r#"INSERT INTO "mall"."users" ("mobile") VALUES ($1)"#, "INSERT mall.users", true),
+            ("UPDATE `users` SET `name` = ?", "UPDATE users", true),
+            (r#"DELETE FROM "users""#, "DELETE users", true),
+            ("with gone as (delete from users returning id) select * from gone", "WITH", true),
+            ("BEGIN IMMEDIATE", "BEGIN", true),
+            ("ROLLBACK TO SAVEPOINT", "ROLLBACK", false),
+            ("", "", true),
+        ] {
+            let text = target.query(None, || sql.to_owned());
+            assert_eq!((text.summary.as_str(), text.writes), (summary, writes), "{sql}");
+            assert!(text.attributes().contains(&KeyValue::new(semconv::DB_QUERY_TEXT, sql)), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_static_query_is_written_once_and_a_batch_never() {
+        let target = Target::new(semconv::SQLITE, "user.db".into(), None);
+        let id = Some(TypeId::of::<u8>());
+        let first = target.query(id, || "SELECT 1".to_owned());
+        let again = target.query(id, || unreachable!("it is known"));
+        assert!(Arc::ptr_eq(&first, &again));
+        let batch = target.batch("insert into users values ('secret')");
+        assert_eq!(batch.summary, "INSERT users");
+        assert!(!format!("{:?}", batch.attributes()).contains("secret"));
+    }
+}
