@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use db::{Migrations, Pool, PoolConfig};
 use diesel::migration::{Migration, MigrationSource as _};
@@ -30,7 +31,9 @@ pub struct Database {
 impl Database {
     fn new(url: String) -> Self {
         let parsed = url.parse().expect("a database URL of our own");
-        let pool = Pool::new(&parsed, &PoolConfig::default()).expect("a pool");
+        // A busy test machine must not look like a busy pool.
+        let patient = PoolConfig { wait: Duration::from_secs(30), ..PoolConfig::default() };
+        let pool = Pool::new(&parsed, &patient).expect("a pool");
         Self { pool, url }
     }
 

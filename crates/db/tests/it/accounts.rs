@@ -1,6 +1,8 @@
 //! A store as services have it: a table of accounts, its queries written once.
 
-use db::{Migrations, Pool, in_transaction, with_conn};
+use std::time::Duration;
+
+use db::{Migrations, Pool, PoolConfig, in_transaction, with_conn};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use testkit::database::Database;
@@ -16,6 +18,13 @@ diesel::table! {
         mobile -> Text,
         balance -> BigInt,
     }
+}
+
+/// A pool over the database of `url` that has one connection already: making one may take longer than `wait`.
+pub(crate) async fn connected(url: &str, size: usize, wait: Duration) -> Pool {
+    let pool = Pool::new(&url.parse().unwrap(), &PoolConfig { size, wait }).unwrap();
+    while pool.ping().await.is_err() {}
+    pool
 }
 
 /// Adds an account with one statement and answers its id.

@@ -7,11 +7,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use testkit::database::{Database, on_each};
 
-use crate::accounts::{MIGRATIONS, abandon, accounts, add, balance, deposit, execute};
-
-fn pool(url: &str, size: usize, wait: Duration) -> Pool {
-    Pool::new(&url.parse().unwrap(), &PoolConfig { size, wait }).unwrap()
-}
+use crate::accounts::{MIGRATIONS, abandon, accounts, add, balance, connected, deposit, execute};
 
 #[tokio::test]
 async fn a_query_is_written_once() {
@@ -73,7 +69,7 @@ async fn a_transaction_within_a_transaction_is_undone_alone() {
 #[tokio::test]
 async fn who_waits_too_long_is_told_that_the_pool_is_busy() {
     on_each(MIGRATIONS, async |database| {
-        let pool = pool(&database.url, 1, Duration::from_millis(50));
+        let pool = connected(&database.url, 1, Duration::from_millis(50)).await;
         let busy: Result<(), Error> = async {
             with_conn!(pool, _conn => {
                 let error = add(&pool, "1").await.unwrap_err();
@@ -120,7 +116,7 @@ async fn a_transaction_that_is_dropped_gives_its_locks_back_at_once() {
 #[tokio::test]
 async fn a_statement_that_is_dropped_takes_its_connection_with_it() {
     on_each(MIGRATIONS, async |database| {
-        let pool = pool(&database.url, 1, Duration::from_secs(10));
+        let pool = connected(&database.url, 1, Duration::from_secs(30)).await;
         let database = Database { pool: pool.clone(), ..database };
         // A temporary table tells one connection from another.
         execute(&pool, "create temporary table mark (id int)").await.unwrap();
@@ -135,7 +131,7 @@ async fn a_statement_that_is_dropped_takes_its_connection_with_it() {
 #[tokio::test]
 async fn a_ping_that_is_dropped_does_no_harm() {
     on_each(MIGRATIONS, async |database| {
-        let pool = pool(&database.url, 1, Duration::from_secs(10));
+        let pool = connected(&database.url, 1, Duration::from_secs(30)).await;
         for _ in 0..10 {
             pool.ping().await.unwrap();
             let _ = futures::poll!(Box::pin(pool.ping()));

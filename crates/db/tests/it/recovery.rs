@@ -55,7 +55,7 @@ async fn a_server_that_stops_and_starts_is_found_again() {
         Ok(server) => server,
         Err(why) => return requirement::missing("postgres", why),
     };
-    let config = PoolConfig { size: 4, wait: Duration::from_secs(2) };
+    let config = PoolConfig { size: 4, wait: Duration::from_secs(30) };
     let pool = Pool::new(&server.url("postgres").parse().unwrap(), &config).unwrap();
     pool.migrate(MIGRATIONS).await.unwrap();
     let id = add(&pool, "1").await.unwrap();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use db::{Pool, PoolConfig, with_conn};
+use db::with_conn;
 use telemetry::testing::{Captured, attribute, install};
 use telemetry::{Span, SpanKind, semconv};
 use testkit::database::{Database, on_each};
 
-use crate::accounts::{MIGRATIONS, abandon, add, balance, deposit};
+use crate::accounts::{MIGRATIONS, abandon, add, balance, connected, deposit};
 
 const SECRET: &str = "13800000000";
 
@@ -88,8 +88,7 @@ async fn a_failure_is_on_the_span_and_its_values_are_nowhere() {
 async fn a_wait_for_a_connection_is_a_span_if_it_is_long() {
     let captured = install(1.0);
     on_each(MIGRATIONS, async |database| {
-        let config = PoolConfig { size: 1, wait: Duration::from_millis(100) };
-        let pool = Pool::new(&database.url.parse().unwrap(), &config).unwrap();
+        let pool = connected(&database.url, 1, Duration::from_millis(100)).await;
         let id = add(&pool, "1").await.unwrap();
         let at_once = spans_of(&captured, async { balance(&pool, id).await.unwrap() }).await;
         assert_eq!(names(&at_once), ["SELECT accounts"]);

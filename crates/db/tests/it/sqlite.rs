@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use testkit::database::on_sqlite;
 use tonic::{Code, Status};
 
-use crate::accounts::{MIGRATIONS, add, balance, deposit};
+use crate::accounts::{MIGRATIONS, add, balance, connected, deposit};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
@@ -113,9 +113,8 @@ async fn two_pools_write_to_one_file() {
 #[tokio::test]
 async fn a_locked_file_is_unavailable_until_the_lock_goes() {
     on_sqlite(MIGRATIONS, async |database| {
-        let config = PoolConfig { size: 2, wait: Duration::from_millis(200) };
-        let pool = Pool::new(&database.url.parse().unwrap(), &config).unwrap();
-        let id = add(&pool, "1").await.unwrap();
+        let pool = connected(&database.url, 2, Duration::from_millis(200)).await;
+        let id = add(&database.pool, "1").await.unwrap();
         let mut other = SqliteConnection::establish(database.url.strip_prefix("sqlite:").unwrap()).unwrap();
         other.batch_execute("begin immediate").unwrap();
         for _ in 0..4 {
