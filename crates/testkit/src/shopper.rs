@@ -28,7 +28,8 @@ impl Shopper {
         let account = json!({ "name": "Ann", "gender": 2, "mobile": mobile, "password": password });
         let registered = mall.post("user.api", "/api/user/register", None, &account).await;
         assert_eq!(registered.status(), 200, "{registered:?}");
-        let login = mall.post("user.api", "/api/user/login", None, &json!({ "mobile": mobile, "password": password })).await;
+        let login =
+            mall.post("user.api", "/api/user/login", None, &json!({ "mobile": mobile, "password": password })).await;
         assert_eq!(login.status(), 200, "{login:?}");
         let token = process::json(&login)["accessToken"].as_str().expect("a token").to_owned();
         Self { mobile: mobile.to_owned(), password, token }
@@ -39,7 +40,6 @@ impl Shopper {
         mall.post("user.api", "/api/user/userinfo", Some(&self.token), &json!({})).await
     }
 }
-
 
 /// The id of the trace that an answer belongs to.
 ///
