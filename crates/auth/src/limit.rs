@@ -1,7 +1,7 @@
 //! How often one may try to log in: per mobile number and per address.
 //!
 //! Each has a number of tries at once and then one more each period. A try is taken before the password is looked
-//! at, so that many at once cannot slip through, and given back when the password was right: only failures count.
+//! at, so that many at once cannot slip through, and given back unless the password was wrong: only failures count.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -72,9 +72,9 @@ pub struct Limits {
     start: Instant,
 }
 
-/// A try that counts as failed until it is said to have succeeded.
+/// A try that counts while it is pending; dropped, it is given back: a login that ran out of time was not a guess.
 #[derive(Debug)]
-#[must_use = "a try counts as failed unless `succeeded` is called"]
+#[must_use = "a try counts only while it is held, or once it has `failed`"]
 pub struct Attempt {
     taken: [Option<Taken>; 2],
 }
@@ -104,9 +104,15 @@ impl Limits {
 }
 
 impl Attempt {
-    /// The password was right: gives the try back.
-    pub fn succeeded(self) {
-        self.taken.into_iter().flatten().for_each(Taken::give_back);
+    /// The password was wrong: the try stays taken.
+    pub fn failed(mut self) {
+        self.taken = [None, None];
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.taken.iter().flatten().for_each(Taken::give_back);
     }
 }
 
@@ -160,7 +166,7 @@ impl Buckets {
 }
 
 impl Taken {
-    fn give_back(self) {
+    fn give_back(&self) {
         let less = |at: u64| Some(at.saturating_sub(self.period));
         // The update never declines, so it cannot fail.
         let _ = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
