@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -72,12 +73,14 @@ pub fn header(timeout: Duration) -> HeaderValue {
 pub struct DeadlineLayer {
     default: Duration,
     most: Duration,
+    cut_off: CancellationToken,
 }
 
 impl DeadlineLayer {
-    /// A call that brings no `grpc-timeout` gets `default`; none gets more than `most`.
-    pub fn new(default: Duration, most: Duration) -> Self {
-        Self { default, most }
+    /// A call that brings no `grpc-timeout` gets `default`; none gets more than `most`. Once `cut_off` is cancelled
+    /// the time of all calls is over: they are answered UNAVAILABLE.
+    pub fn new(default: Duration, most: Duration, cut_off: CancellationToken) -> Self {
+        Self { default, most, cut_off }
     }
 }
 
@@ -117,8 +120,14 @@ where
         // Taken before tonic's own timer starts: that one answers CANCELLED, and must never be first.
         let deadline = Instant::now() + timeout;
         let answer = scope(deadline, self.inner.call(request));
+        let cut_off = self.limits.cut_off.clone();
         Box::pin(async move {
-            tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| Ok(exceeded().into_http()))
+            tokio::select! {
+                biased;
+                answer = answer => answer,
+                () = tokio::time::sleep_until(deadline) => Ok(exceeded().into_http()),
+                () = cut_off.cancelled() => Ok(Status::unavailable("the service is stopping, try again").into_http()),
+            }
         })
     }
 }

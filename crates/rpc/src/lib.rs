@@ -29,7 +29,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 
 /// The address of whoever began this call: what a gateway says of its client, or else the caller's own.
 ///
-/// A caller can claim any address here, so use it to slow people down, never to let them in.
+/// The server believes only the gateways of [`server::Config::trusted_gateways`].
 pub fn client_address<T>(request: &tonic::Request<T>) -> Option<IpAddr> {
     let claimed = request.metadata().get(CLIENT_ADDRESS).and_then(|value| value.to_str().ok()?.parse().ok());
     claimed.or_else(|| Some(request.remote_addr()?.ip()))

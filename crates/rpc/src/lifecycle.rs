@@ -1,6 +1,8 @@
 //! A process starts, serves, drains, and is gone; everything that must know which it is, watches this.
 
+use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -69,6 +71,14 @@ impl Lifecycle {
         let _ = self.watch().wait_for(|state| *state == State::Draining).await;
     }
 
+    /// Awaits `serving`, but once draining has begun for no longer than `drain`: `None` says that it was cut off.
+    pub async fn bounded<T>(&self, drain: Duration, serving: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            result = serving => Some(result),
+            () = async { self.draining().await; tokio::time::sleep(drain).await } => None,
+        }
+    }
+
     fn advance(&self, to: State) {
         self.state.send_if_modified(|state| {
             let forward = *state < to;
@@ -108,5 +118,15 @@ mod tests {
         lifecycle.set_serving();
         assert_eq!(lifecycle.state(), State::Draining);
         lifecycle.draining().await;
+    }
+
+    #[tokio::test]
+    async fn work_is_cut_off_only_once_draining() {
+        let lifecycle = Lifecycle::new();
+        let moment = Duration::from_millis(20);
+        assert_eq!(lifecycle.bounded(Duration::ZERO, tokio::time::sleep(moment)).await, Some(()));
+        lifecycle.drain();
+        assert_eq!(lifecycle.bounded(Duration::from_secs(60), async { 7 }).await, Some(7));
+        assert_eq!(lifecycle.bounded(moment, std::future::pending::<()>()).await, None);
     }
 }

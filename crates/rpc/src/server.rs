@@ -2,16 +2,19 @@
 
 use std::any::Any;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use http::{Request, Response};
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tonic::Status;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{TcpConnectInfo, TcpIncoming};
+use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
@@ -53,6 +56,8 @@ pub struct Config {
     /// How long a ping may go unanswered before the connection is closed.
     #[serde(with = "humantime_serde")]
     pub keepalive_timeout: Duration,
+    /// Networks of the gateways whose word is taken for the address of their client; this machine's by default.
+    pub trusted_gateways: Vec<IpNet>,
     /// How long calls in flight may take to finish once the process drains.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
@@ -69,9 +74,13 @@ impl Default for Config {
             max_queued: 256,
             max_streams: 1024,
             max_message_bytes: 1024 * 1024,
-            max_header_bytes: 16 * 1024,
+            max_header_bytes: 32 * 1024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            trusted_gateways: vec![
+                Ipv4Net::new_assert([127, 0, 0, 0].into(), 8).into(),
+                IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
+            ],
             drain: Duration::from_secs(5),
         }
     }
@@ -104,8 +113,9 @@ impl Server {
         self.admin.address()
     }
 
-    /// Serves `service` until the process drains, and then for at most [`Config::drain`].
-    pub async fn serve<S>(self, service: S) -> Result<(), Error>
+    /// Serves what `make_service` makes with the most bytes of a message until the process drains, and then for at
+    /// most [`Config::drain`].
+    pub async fn serve<S>(self, make_service: impl FnOnce(usize) -> S) -> Result<(), Error>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService,
         S: Clone + Send + Sync + 'static,
@@ -119,11 +129,14 @@ impl Server {
                 .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
                 .with_service_name(S::NAME)
         };
+        let cut_off = CancellationToken::new();
         let layers = ServiceBuilder::new()
             .layer(telemetry::grpc::ServerLayer::new(methods_of(S::NAME)))
             .layer(CatchPanicLayer::custom(answer_panic))
-            .layer(DeadlineLayer::new(config.timeout, config.max_timeout))
+            .layer(DeadlineLayer::new(config.timeout, config.max_timeout, cut_off.clone()))
             .layer(AdmissionLayer::new(config.max_in_flight, config.max_queued))
+            .map_request(move |request| believe(&config.trusted_gateways, request))
+            .map_response(blame_sender)
             .into_inner();
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(config.max_streams)
@@ -134,25 +147,48 @@ impl Server {
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .add_service(service);
+            .add_service(make_service(config.max_message_bytes));
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let serving = router.serve_with_incoming_shutdown(incoming, {
-            let lifecycle = lifecycle.clone();
-            async move { lifecycle.draining().await }
-        });
+        let draining = lifecycle.clone();
+        let serving = router.serve_with_incoming_shutdown(incoming, async move { draining.draining().await });
+        let mut serving = pin!(serving);
         lifecycle.set_serving();
-        let drained = async {
-            lifecycle.draining().await;
-            tokio::time::sleep(config.drain).await;
-        };
-        tokio::select! {
-            result = serving => Ok(result?),
-            () = drained => {
-                tracing::warn!(after = ?config.drain, "calls were still running at the end of the drain and were cut off");
-                Ok(())
-            }
+        if let Some(result) = lifecycle.bounded(config.drain, &mut serving).await {
+            return Ok(result?);
         }
+        tracing::warn!(after = ?config.drain, "calls were still running at the end of the drain and are cut off");
+        cut_off.cancel();
+        // Their answers are on the way; whoever does not take them by then gets none.
+        let _ = tokio::time::timeout(Duration::from_millis(200), serving).await;
+        Ok(())
     }
+}
+
+/// Drops what the caller says of its client's address, unless the caller is a gateway of ours.
+fn believe(gateways: &[IpNet], mut request: Request<Body>) -> Request<Body> {
+    let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let trusted = peer.is_some_and(|peer| gateways.iter().any(|net| net.contains(&peer.ip().to_canonical())));
+    if !trusted {
+        request.headers_mut().remove(crate::CLIENT_ADDRESS);
+    }
+    request
+}
+
+/// tonic says INTERNAL of a message that it cannot read; but it is the sender who is at fault.
+fn blame_sender(response: Response<Body>) -> Response<Body> {
+    const UNREADABLE: [&str; 4] = [
+        "failed to decode Protobuf message",
+        "Unexpected EOF decoding stream",
+        "protocol error: received message with",
+        "Error decompressing",
+    ];
+    let unreadable = |status: &Status| {
+        status.code() == Code::Internal && UNREADABLE.iter().any(|text| status.message().starts_with(text))
+    };
+    if response.extensions().get().is_some_and(unreadable) {
+        return Status::invalid_argument("the message cannot be read").into_http();
+    }
+    response
 }
 
 /// The methods of a service, each `pkg.Svc/Method`.
@@ -163,24 +199,26 @@ fn methods_of(service: &str) -> Vec<String> {
 }
 
 /// Keeps the gRPC health of the server and of `service` at what the process can do.
-async fn report_health(health: HealthReporter, service: &'static str, lifecycle: Lifecycle) {
-    let mut states = lifecycle.watch();
-    loop {
-        let status = match *states.borrow_and_update() {
-            State::Serving => ServingStatus::Serving,
-            State::Starting | State::Draining => ServingStatus::NotServing,
-        };
+async fn report_health(mut health: HealthReporter, service: &'static str, lifecycle: Lifecycle) {
+    let report = async |status| {
         for name in ["", service] {
             health.set_service_status(name, status).await;
         }
-        if states.changed().await.is_err() {
-            return;
-        }
+    };
+    report(ServingStatus::NotServing).await;
+    // The lifecycle is ours as well, so the wait cannot fail.
+    let _ = lifecycle.watch().wait_for(|state| *state >= State::Serving).await;
+    report(ServingStatus::Serving).await;
+    lifecycle.draining().await;
+    report(ServingStatus::NotServing).await;
+    // Whoever watches has been told, and would keep the connection open to the end of the drain.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for name in ["", service] {
+        health.clear_service_status(name).await;
     }
 }
 
-/// A panic in a handler ends its call and nothing else. Its message may hold anything, so it is not repeated here.
+/// A panic in a handler ends its call and nothing else; telemetry's hook has logged where it was.
 fn answer_panic(_: Box<dyn Any + Send>) -> Response<Body> {
-    tracing::error!("a handler panicked");
     Status::internal("internal error").into_http()
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-type Behaviour = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), Status>> + Send>> + Send + Sync>;
+type Behaviour = Arc<dyn Fn(Option<IpAddr>) -> Pin<Box<dyn Future<Output = Result<(), Status>> + Send>> + Send + Sync>;
 
 /// A service whose `UserInfo` is the test's; the rest is not there.
 #[derive(Clone)]
@@ -32,8 +32,8 @@ struct Told(Behaviour);
 
 #[tonic::async_trait]
 impl UserService for Told {
-    async fn user_info(&self, _: Request<UserInfoRequest>) -> Result<Response<UserInfoResponse>, Status> {
-        (self.0)().await?;
+    async fn user_info(&self, request: Request<UserInfoRequest>) -> Result<Response<UserInfoResponse>, Status> {
+        (self.0)(rpc::client_address(&request)).await?;
         Ok(Response::new(UserInfoResponse::default()))
     }
     async fn register(&self, _: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
@@ -72,12 +72,24 @@ async fn start<F>(config: rpc::server::Config, behaviour: impl Fn() -> F + Send 
 where
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
+    start_told(config, Arc::new(move |_| Box::pin(behaviour()))).await
+}
+
+/// A server that sends the address of each call's client to `seen`.
+async fn start_with(config: rpc::server::Config, seen: mpsc::UnboundedSender<String>) -> Running {
+    let tell = move |client: Option<IpAddr>| {
+        seen.send(client.unwrap().to_string()).unwrap();
+        Box::pin(std::future::ready(Ok(()))) as Pin<Box<dyn Future<Output = _> + Send>>
+    };
+    start_told(config, Arc::new(tell)).await
+}
+
+async fn start_told(config: rpc::server::Config, behaviour: Behaviour) -> Running {
     let lifecycle = Lifecycle::new();
-    let most = config.max_message_bytes;
     let server = rpc::Server::bind(config, lifecycle.clone()).await.unwrap();
     let (address, admin) = (server.address().unwrap(), server.admin_address());
-    let told = Told(Arc::new(move || Box::pin(behaviour())));
-    let service = UserServiceServer::new(told).max_decoding_message_size(most);
+    let told = Told(behaviour);
+    let service = |most| UserServiceServer::new(told).max_decoding_message_size(most);
     let served = tokio::spawn(server.serve(service));
     Running { address, admin, lifecycle, served }
 }
@@ -163,9 +175,10 @@ async fn a_drain_ends() {
     })
     .await;
     let mut client = server.client();
-    tokio::spawn(async move { client.user_info(UserInfoRequest {}).await });
+    let call = tokio::spawn(async move { client.user_info(UserInfoRequest {}).await });
     entries.recv().await.unwrap();
     server.lifecycle.drain();
+    assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Unavailable);
     server.served.await.unwrap().expect("it does not wait for a call that never ends");
 }
 
@@ -331,9 +344,45 @@ async fn oversized_calls_are_refused() {
 
     let mut request = Request::new(UserInfoRequest {});
     request.metadata_mut().insert("x-large", "x".repeat(64 * 1024).parse().unwrap());
-    let status = client.user_info(request).await.unwrap_err();
-    assert_ne!(status.code(), Code::Ok);
+    assert!(client.user_info(request).await.is_err());
     server.client().user_info(UserInfoRequest {}).await.expect("others are served");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_its_senders_fault() {
+    let server = start(config(), async || Ok(())).await;
+    let framed = |flag: u8, length: u8, bytes: &[u8]| [&[flag, 0, 0, 0, length], bytes].concat();
+    for (what, body) in [
+        ("cut-off protobuf", framed(0, 2, &[0x0a, 0x05])),
+        ("invalid UTF-8", framed(0, 4, &[0x0a, 0x02, 0xff, 0xfe])),
+        ("wrong wire type", framed(0, 2, &[0x08, 0x01])),
+        ("cut-off frame", framed(0, 9, b"x")),
+        ("unknown flag", framed(7, 0, b"")),
+        ("compressed without saying how", framed(1, 1, b"x")),
+    ] {
+        let request = http::Request::post(format!("http://{}/mall.user.v1.UserService/Register", server.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(http_body_util::Full::new(bytes::Bytes::from(body)));
+        let client = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        let answer = client.request(request.unwrap()).await.unwrap();
+        assert_eq!(answer.headers()["grpc-status"], (Code::InvalidArgument as i32).to_string(), "{what}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_gateway_says_who_its_client_is() {
+    let seen = async |trusted: &str| {
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let config = rpc::server::Config { trusted_gateways: vec![trusted.parse().unwrap()], ..config() };
+        let server = start_with(config, sender).await;
+        let mut request = Request::new(UserInfoRequest {});
+        request.metadata_mut().insert(rpc::CLIENT_ADDRESS, "192.0.2.7".parse().unwrap());
+        server.client().user_info(request).await.unwrap();
+        seen.recv().await.unwrap()
+    };
+    assert_eq!(seen("127.0.0.0/8").await, "192.0.2.7");
+    assert_eq!(seen("10.0.0.0/8").await, "127.0.0.1");
 }
 
 #[tokio::test]
