@@ -1,14 +1,12 @@
-//! Reads a request's body: whole, in time, within bounds, decompressed, and only if it is JSON.
+//! Reads a request's body: whole, in time, within bounds, and only if it is JSON.
 
-use std::io::Read as _;
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -33,7 +31,7 @@ pub(crate) struct Bodies {
 /// A body and the memory that it was granted.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    bytes: Bytes,
+    bytes: Vec<u8>,
     granted: Option<OwnedSemaphorePermit>,
 }
 
@@ -51,70 +49,43 @@ impl Bodies {
         Self { most: limits.body_bytes, timeout: limits.body_timeout, budget: Arc::new(Semaphore::new(budget)) }
     }
 
-    /// The bytes of `body`, none if there is no body.
+    /// The bytes of `body`, from which what it was compressed with is already gone; none if there is no body.
     pub(crate) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Held, Refusal> {
-        if body.is_end_stream() {
+        if body.size_hint().exact() == Some(0) {
             return Ok(Held::default());
         }
-        let gzip = is_gzip(headers)?;
+        if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+            return Err(Refusal::wrong_encoding());
+        }
         let collected = timeout(self.timeout, self.collect(headers, body)).await;
         let held = collected.map_err(|_| Refusal::slow_body())??;
-        if held.is_empty() {
-            return Ok(held);
-        }
-        if !headers.get(header::CONTENT_TYPE).is_none_or(is_json) {
+        if !held.is_empty() && !headers.get(header::CONTENT_TYPE).is_none_or(is_json) {
             return Err(Refusal::wrong_type());
         }
-        if gzip { self.decompress(&held) } else { Ok(held) }
+        Ok(held)
     }
 
     async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Held, Refusal> {
         let mut body = pin!(body);
-        let expected = body.size_hint().lower();
         let mut held = Held::default();
-        // One frame, the usual case, is not copied.
-        let mut several: Option<BytesMut> = None;
-        let mut total = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Refusal::malformed("the request's body broke off"))?;
+        // What is announced as too large is not asked for: the first look at a body sends `100 Continue`.
+        let mut large = body.size_hint().lower() > self.most as u64;
+        while !large && let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Refusal::malformed("the request's body broke off or is not gzip"))?;
             let Ok(data) = frame.into_data() else { continue };
-            total += data.len();
-            if total > self.most || expected > self.most as u64 {
-                if !headers.contains_key(header::EXPECT) {
-                    discard(body, self.most.saturating_mul(DISCARDED)).await;
-                }
-                return Err(Refusal::large_body(self.most));
-            }
-            self.grant(&mut held, data.len())?;
-            match &mut several {
-                Some(buffer) => buffer.extend_from_slice(&data),
-                None if held.bytes.is_empty() => held.bytes = data,
-                None => {
-                    let mut buffer = BytesMut::with_capacity(self.most.min(expected as usize).max(total));
-                    buffer.extend_from_slice(&held.bytes);
-                    buffer.extend_from_slice(&data);
-                    several = Some(buffer);
-                }
+            large = held.len() + data.len() > self.most;
+            if !large {
+                self.grant(&mut held, data.len())?;
+                held.bytes.extend_from_slice(&data);
             }
         }
-        if let Some(buffer) = several {
-            held.bytes = buffer.freeze();
+        if !large {
+            return Ok(held);
         }
-        Ok(held)
-    }
-
-    fn decompress(&self, compressed: &[u8]) -> Result<Held, Refusal> {
-        let mut held = Held::default();
-        // What it will be is not known before it is too late.
-        self.grant(&mut held, self.most)?;
-        let mut bytes = Vec::new();
-        let mut decoder = MultiGzDecoder::new(compressed).take(self.most as u64 + 1);
-        decoder.read_to_end(&mut bytes).map_err(|_| Refusal::malformed("the request's body is not gzip"))?;
-        if bytes.len() > self.most {
-            return Err(Refusal::large_body(self.most));
+        if !headers.contains_key(header::EXPECT) {
+            discard(body, self.most.saturating_mul(DISCARDED)).await;
         }
-        held.bytes = bytes.into();
-        Ok(held)
+        Err(Refusal::large_body(self.most))
     }
 
     fn grant(&self, held: &mut Held, bytes: usize) -> Result<(), Refusal> {
@@ -135,16 +106,6 @@ async fn discard(mut body: std::pin::Pin<&mut Body>, most: usize) {
         if total > most {
             return;
         }
-    }
-}
-
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
-    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    match (codings.next().map(HeaderValue::as_bytes), codings.next()) {
-        (None, _) => Ok(false),
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"gzip") => Ok(true),
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"identity") => Ok(false),
-        _ => Err(Refusal::wrong_encoding()),
     }
 }
 

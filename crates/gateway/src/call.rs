@@ -31,7 +31,7 @@ pub(crate) struct Calls {
 impl Calls {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            timeout: config.timeout,
+            timeout: config.upstream.timeout,
             bodies: Bodies::new(&config.limits),
             trusted_proxies: config.trusted_proxies.as_slice().into(),
         }

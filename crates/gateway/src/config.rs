@@ -14,11 +14,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are served over HTTP.
     pub admin: SocketAddr,
-    /// The gRPC service behind the API.
+    /// The gRPC service behind the API. Its `timeout` counts from when a request's body has arrived; a client may ask
+    /// for less with `grpc-timeout`.
     pub upstream: rpc::client::Config,
-    /// The time for a call once its body has arrived; a client may ask for less with `grpc-timeout`.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
     /// How long requests in flight may take to finish once the process drains.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
@@ -46,8 +44,7 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Headers of a request; more is 431, and more than 100 is a 431 without a body.
     pub headers: usize,
-    /// The time until a connection has sent the head of its next request; the rest of a late one is answered 408,
-    /// and a connection that sent nothing is closed.
+    /// The time until a connection has sent the head of its next request; a later one is closed.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
     /// The time for a request's body to arrive; a later one is answered 408.
@@ -75,7 +72,6 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 8000)),
             admin: SocketAddr::from(([0, 0, 0, 0], 18000)),
             upstream: rpc::client::Config::default(),
-            timeout: Duration::from_secs(3),
             drain: Duration::from_secs(5),
             limits: Limits::default(),
             cors: Cors::default(),

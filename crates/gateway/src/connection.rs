@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::io;
+use std::io::{self, Cursor};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,7 +15,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncReadExt as _, join};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
@@ -32,10 +34,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// hyper's own limit, within which it needs no memory for them from the heap; beyond it, its 431 has no body.
 const HYPER_HEADERS: usize = 100;
-
-/// The answer to a head that was begun and not finished in time.
-const LATE_HEAD: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\n\
-    content-length: 66\r\n\r\n{\"code\":4,\"message\":\"the request's headers took too long to come\"}";
 
 /// How connections are served.
 #[derive(Clone, Debug)]
@@ -80,24 +78,18 @@ impl Connections {
             request.extensions_mut().insert(Peer::from(peer));
             service.clone().oneshot(request)
         });
-        let speaks_http2 = tokio::select! {
-            found = timeout(self.header_timeout, speaks_http2(&stream)) => found,
+        let (mut input, output) = stream.into_split();
+        let first = tokio::select! {
+            first = timeout(self.header_timeout, first_bytes(&mut input)) => first,
             () = self.overdue() => return,
         };
-        match speaks_http2 {
-            Ok(Ok(true)) => {
-                let mut connection = self.http2.serve_connection(TokioIo::new(stream), service);
-                let _ = drive(Pin::new(&mut connection), &self.closing).await;
-            }
-            Ok(Ok(false)) => {
-                let mut connection = self.http1.serve_connection(TokioIo::new(stream), service);
-                let result = drive(Pin::new(&mut connection), &self.closing).await;
-                let parts = connection.into_parts();
-                if result.is_err_and(|error| error.is_timeout()) && !parts.read_buf.is_empty() {
-                    let _ = parts.io.inner().try_write(LATE_HEAD);
-                }
-            }
-            Ok(Err(_)) | Err(_) => {}
+        let Ok(Ok(first)) = first else { return };
+        let speaks_http2 = first == PREFACE;
+        let io = TokioIo::new(join(Cursor::new(first).chain(input), output));
+        if speaks_http2 {
+            drive(pin!(self.http2.serve_connection(io, service)), &self.closing).await;
+        } else {
+            drive(pin!(self.http1.serve_connection(io, service)), &self.closing).await;
         }
     }
 
@@ -109,41 +101,24 @@ impl Connections {
 }
 
 /// Runs a connection to its end, which is after the request at hand once `closing` is cancelled.
-async fn drive<C: GracefulConnection>(
-    mut connection: Pin<&mut C>,
-    closing: &CancellationToken,
-) -> Result<(), C::Error> {
+async fn drive<C: GracefulConnection>(mut connection: Pin<&mut C>, closing: &CancellationToken) {
     tokio::select! {
         // A request that is already here is taken before the connection hears that it is the last.
         biased;
-        result = connection.as_mut() => return result,
+        _ = connection.as_mut() => return,
         () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    connection.await
+    let _ = connection.await;
 }
 
-/// Whether the first bytes, which stay unread, are those of HTTP/2.
-async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
-    loop {
-        let length = stream.peek(&mut first).await?;
-        if length == 0 || length == PREFACE.len() || !PREFACE.starts_with(&first[..length]) {
-            return Ok(first[..length] == *PREFACE);
+/// What the client begins with: as many bytes as tell whether it is HTTP/2, or all that it sends.
+async fn first_bytes(input: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(PREFACE.len());
+    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+        let rest = (PREFACE.len() - first.len()) as u64;
+        if input.take(rest).read_buf(&mut first).await? == 0 {
+            break;
         }
-        // What was peeked at stays readable, so there is no event to wait for; hardly a client splits the preface.
-        sleep(Duration::from_millis(1)).await;
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_late_head_is_answered_with_the_length_it_says() {
-        let text = std::str::from_utf8(LATE_HEAD).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
-        serde_json::from_str::<serde_json::Value>(body).unwrap();
-    }
+    Ok(first)
 }

@@ -18,11 +18,6 @@ pub(crate) fn retry_after(details: &[ErrorDetail]) -> Option<u64> {
 pub(crate) fn to_json(detail: ErrorDetail) -> Option<Value> {
     let (name, mut value) = match detail {
         ErrorDetail::RetryInfo(it) => ("RetryInfo", json!({ "retryDelay": it.retry_delay.map(seconds) })),
-        ErrorDetail::QuotaFailure(it) => {
-            let violations = it.violations.into_iter();
-            let violations = violations.map(|it| json!({ "subject": it.subject, "description": it.description }));
-            ("QuotaFailure", json!({ "violations": violations.collect::<Value>() }))
-        }
         ErrorDetail::ErrorInfo(it) => {
             ("ErrorInfo", json!({ "reason": it.reason, "domain": it.domain, "metadata": it.metadata }))
         }
@@ -37,26 +32,7 @@ pub(crate) fn to_json(detail: ErrorDetail) -> Option<Value> {
             let violations = violations.map(|it| json!({ "field": it.field, "description": it.description }));
             ("BadRequest", json!({ "fieldViolations": violations.collect::<Value>() }))
         }
-        ErrorDetail::RequestInfo(it) => {
-            ("RequestInfo", json!({ "requestId": it.request_id, "servingData": it.serving_data }))
-        }
-        ErrorDetail::ResourceInfo(it) => (
-            "ResourceInfo",
-            json!({
-                "resourceType": it.resource_type,
-                "resourceName": it.resource_name,
-                "owner": it.owner,
-                "description": it.description,
-            }),
-        ),
-        ErrorDetail::Help(it) => {
-            let links = it.links.into_iter().map(|it| json!({ "description": it.description, "url": it.url }));
-            ("Help", json!({ "links": links.collect::<Value>() }))
-        }
-        ErrorDetail::LocalizedMessage(it) => {
-            ("LocalizedMessage", json!({ "locale": it.locale, "message": it.message }))
-        }
-        // DebugInfo has stack traces, and what tonic adds later is not known to be for clients.
+        // No service sends others, and DebugInfo has stack traces.
         _ => return None,
     };
     value["@type"] = format!("type.googleapis.com/google.rpc.{name}").into();

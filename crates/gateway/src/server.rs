@@ -18,7 +18,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
-use tower_http::cors::CorsLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::answer::Answers;
 use crate::call::{self, Calls};
@@ -34,23 +34,27 @@ pub struct Gateway {
     listener: TcpListener,
     admin: AdminServer,
     answers: Answers,
-    cors: Option<CorsLayer>,
 }
 
 impl Gateway {
     /// Takes both addresses, so that a taken port is known before anything else is begun. The upstream may be down.
     pub async fn bind(api: Api, config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
         let channel = rpc::client::connect(&config.upstream)?;
-        let cors = cors::layer(&config.cors)?;
         let listener = rpc::listen(config.listen).await?;
         let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
         let router = api
             .router(channel, Calls::new(&config))
             .merge(docs::router(api))
             .method_not_allowed_fallback(call::wrong_method)
-            .fallback(async || Refusal::no_route());
+            .fallback(async || Refusal::no_route())
+            .layer(
+                ServiceBuilder::new()
+                    .option_layer(cors::layer(&config.cors)?)
+                    .layer(CatchPanicLayer::custom(answer_panic))
+                    .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)),
+            );
         let answers = Answers::new(router, &config.limits, lifecycle.clone());
-        Ok(Self { config, lifecycle, listener, admin, answers, cors })
+        Ok(Self { config, lifecycle, listener, admin, answers })
     }
 
     /// Where REST is served, with the port that the system chose if that was left to it.
@@ -65,11 +69,9 @@ impl Gateway {
 
     /// Serves until the process drains, and then for at most [`Config::drain`].
     pub async fn serve(self) -> Result<(), Error> {
-        let Self { config, lifecycle, listener, admin: _admin, answers, cors } = self;
+        let Self { config, lifecycle, listener, admin: _admin, answers } = self;
         let service = ServiceBuilder::new()
             .layer(telemetry::http::ServerLayer::new())
-            .layer(CatchPanicLayer::custom(answer_panic))
-            .option_layer(cors)
             .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
             .service_fn(move |request| answers.clone().answer(request));
         let closing = CancellationToken::new();

@@ -73,8 +73,8 @@ async fn details_arrive_as_json() {
 #[tokio::test]
 async fn a_dead_service_is_503_and_works_again_when_it_is_back() {
     let socket = refusing();
-    let gateway =
-        start_without_upstream(socket.local_addr().unwrap(), |config| config.timeout = Duration::from_secs(60)).await;
+    let patient = |config: &mut gateway::Config| config.upstream.timeout = Duration::from_secs(60);
+    let gateway = start_without_upstream(socket.local_addr().unwrap(), patient).await;
     for _ in 0..3 {
         let json = soon(gateway.post(LOGIN, "{}")).await.refused(503, 14);
         let message = json["message"].as_str().unwrap();
@@ -100,7 +100,7 @@ async fn readiness_does_not_depend_on_the_service() {
 
 #[tokio::test]
 async fn a_deadline_that_passes_is_504_and_the_handler_is_dropped() {
-    let gateway = start_with(|config| config.timeout = Duration::from_millis(100)).await;
+    let gateway = start_with(|config| config.upstream.timeout = Duration::from_millis(100)).await;
     soon(gateway.post("/api/user/password", "{}")).await.refused(504, 4);
     soon(gateway.stub.dropped.notified()).await;
 

@@ -114,6 +114,8 @@ async fn cors_is_off_unless_configured() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example");
     assert!(answer.header("access-control-allow-headers").contains("authorization"), "{answer:?}");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_ne!(answer.header("x-request-id"), "");
     let answer = gateway.call("GET", "/api/user/userinfo", &origin[..1], "").await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example");
     assert!(answer.header("access-control-expose-headers").contains("x-trace-id"), "{answer:?}");

@@ -56,6 +56,28 @@ async fn a_gzip_bomb_is_413_and_what_is_not_gzip_is_400() {
 }
 
 #[tokio::test]
+async fn a_gzip_body_is_granted_what_it_inflates_to() {
+    let gateway = start_with(|config| config.limits.total_body_bytes = 64).await;
+    assert_eq!(gateway.call("POST", REGISTER, &GZIP, gzip(b"{\"name\":\"Ann\"}")).await.status, 200);
+    gateway.call("POST", REGISTER, &GZIP, gzip(&[b' '; 65])).await.refused(503, 14);
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_as_too_large_is_not_asked_for() {
+    let gateway = start().await;
+    let head = |length: usize| {
+        format!("POST {REGISTER} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n")
+    };
+    for (length, status) in [(2, b"HTTP/1.1 100"), (1024 * 1024 + 1, b"HTTP/1.1 413")] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(head(length).as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        soon(stream.read_exact(&mut start)).await.unwrap();
+        assert_eq!(&start, status);
+    }
+}
+
+#[tokio::test]
 async fn headers_that_are_too_many_or_too_large_are_431() {
     let gateway = start().await;
     let large = "a".repeat(20 * 1024);
