@@ -2,6 +2,7 @@
 
 mod openapi;
 mod rest;
+mod secret;
 
 use std::env;
 use std::error::Error;
@@ -27,21 +28,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let descriptors = compiler.encode_file_descriptor_set();
     fs::write(out.join("descriptors.bin"), &descriptors)?;
+    let pool = DescriptorPool::decode(descriptors.as_slice())?;
+    let secret = secret::messages(&pool);
 
     // Field options are kept only in the encoded form, which tonic has no use for.
     tonic_prost_build::configure()
         .build_transport(false)
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")
+        .skip_debug(secret.iter().map(|message| message.full_name()))
         .compile_fds(compiler.file_descriptor_set())?;
     pbjson_build::Builder::new()
         .register_descriptors(&descriptors)?
         .emit_fields()
         .build(&APIS.map(|api| format!(".mall.{api}")))?;
 
-    let pool = DescriptorPool::decode(descriptors.as_slice())?;
     fs::write(out.join("rest.rs"), rest::BRIDGE)?;
     for api in APIS {
+        fs::write(out.join(format!("mall.{api}.v1.debug.rs")), secret::debug(&secret, &format!("mall.{api}.v1")))?;
         write_rest(api, &descriptors, &pool, &out)?;
     }
     Ok(())

@@ -35,6 +35,7 @@ macro_rules! apis {
                 #[expect(clippy::allow_attributes, reason = "the generators write them")]
                 pub mod v1 {
                     generated!("mall.", stringify!($api), ".v1.rs");
+                    generated!("mall.", stringify!($api), ".v1.debug.rs");
                     generated!("mall.", stringify!($api), ".v1.serde.rs");
                     generated!("mall.", stringify!($api), ".v1.rest.rs");
                 }

@@ -1,6 +1,8 @@
 //! That what is generated is what its readers count on.
 
-use proto::user::v1::{LoginResponse, RegisterRequest, RegisterResponse, UpdateProfileRequest};
+use proto::user::v1::{
+    ChangePasswordRequest, LoginRequest, LoginResponse, RegisterRequest, RegisterResponse, UpdateProfileRequest,
+};
 use serde_json::{Value, json};
 
 #[test]
@@ -29,6 +31,17 @@ fn json_refuses_what_it_does_not_know() {
     for text in [r#"{"nmae":"x"}"#, r#"{"name":1}"#, r#"{"gender":"two"}"#, r#"{"gender":4294967296}"#, "[]", "null"] {
         serde_json::from_str::<RegisterRequest>(text).unwrap_err();
     }
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let login = LoginRequest { mobile: "15812345678".to_owned(), password: "hush".to_owned() };
+    assert_eq!(format!("{login:?}"), r#"LoginRequest { mobile: "15812345678", password: "***" }"#);
+    let change = ChangePasswordRequest { old_password: "hush".to_owned(), new_password: "hush".to_owned() };
+    let register = RegisterRequest { password: "hush".to_owned(), ..Default::default() };
+    let answer = LoginResponse { access_token: "hush".to_owned(), access_expire: 7 };
+    let all = format!("{change:?} {register:?} {answer:?}");
+    assert!(!all.contains("hush") && all.contains("access_expire: 7"), "{all}");
 }
 
 #[test]
