@@ -33,11 +33,11 @@ pub struct Config {
 
 /// The account that [`Config::admin`] names.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// The number the admin logs in with.
-    pub mobile: Secret<String>,
+    pub(crate) mobile: Secret<String>,
     /// The admin's first password; once the account is there it is not used again.
-    pub password: Secret<String>,
+    pub(crate) password: Secret<String>,
 }
 
 impl Admin {

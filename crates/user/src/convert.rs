@@ -4,41 +4,13 @@ use proto::user::v1::{
     ChangePasswordRequest, LoginRequest, RegisterRequest, RegisterResponse, UpdateProfileRequest,
     UpdateProfileResponse, UserInfoResponse,
 };
-use redact::Secret;
 use tonic_types::FieldViolation;
 
 use crate::error::Error;
-use crate::model::{Gender, Mobile, Name, Rule, User, new_password, tried_password};
-
-/// Someone who registers.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    pub(crate) name: Name,
-    pub(crate) gender: Gender,
-    pub(crate) mobile: Mobile,
-    pub(crate) password: Secret<String>,
-}
-
-/// Someone who logs in.
-#[derive(Debug)]
-pub(crate) struct Credentials {
-    pub(crate) mobile: Mobile,
-    pub(crate) password: Secret<String>,
-}
-
-/// A password and the one that takes its place.
-#[derive(Debug)]
-pub(crate) struct PasswordChange {
-    pub(crate) old: Secret<String>,
-    pub(crate) new: Secret<String>,
-}
-
-/// What of a profile is to change.
-#[derive(Debug, Default)]
-pub(crate) struct ProfileChange {
-    pub(crate) name: Option<Name>,
-    pub(crate) gender: Option<Gender>,
-}
+use crate::model::{
+    Credentials, Gender, Mobile, Name, PasswordChange, ProfileChange, Registration, Rule, User, new_password,
+    tried_password,
+};
 
 impl TryFrom<RegisterRequest> for Registration {
     type Error = Error;
@@ -101,7 +73,7 @@ impl TryFrom<UpdateProfileRequest> for ProfileChange {
 macro_rules! from_user {
     ($($response:ident),+) => {
         $(impl From<User> for $response {
-            fn from(User { id, name, gender, mobile, role: _ }: User) -> Self {
+            fn from(User { id, name, gender, mobile }: User) -> Self {
                 Self { id, name: name.into(), gender: gender as i32, mobile: mobile.into() }
             }
         })+

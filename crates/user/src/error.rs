@@ -17,9 +17,12 @@ pub(crate) enum Error {
     /// The mobile number is unknown or the password wrong; which of them is nobody's business.
     #[error("the mobile number or the password is wrong")]
     WrongCredentials,
-    /// The password that was to be replaced is another.
+    /// The password that was to be replaced is another; the caller's token is good all the same.
     #[error("the old password is wrong")]
     WrongPassword,
+    /// Somebody else changed the password at the same moment.
+    #[error("the password was changed in the meantime")]
+    PasswordChanged,
     /// The token is good, but its user is no longer there.
     #[error("this account no longer exists")]
     Gone,
@@ -51,12 +54,11 @@ impl From<diesel::result::Error> for Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid(violations) => {
-                let message = summary(&violations);
-                Self::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(violations))
-            }
+            Error::Invalid(violations) => invalid(violations),
+            Error::WrongPassword => invalid(vec![FieldViolation::new("oldPassword", "is wrong")]),
             Error::MobileTaken => Self::already_exists(error.to_string()),
-            Error::WrongCredentials | Error::WrongPassword => Self::unauthenticated(error.to_string()),
+            Error::WrongCredentials => Self::unauthenticated(error.to_string()),
+            Error::PasswordChanged => Self::aborted(error.to_string()),
             Error::Gone => Self::not_found(error.to_string()),
             Error::Exceeded(source) => source.into(),
             Error::Password(source) => source.into(),
@@ -67,6 +69,11 @@ impl From<Error> for Status {
             }
         }
     }
+}
+
+fn invalid(violations: Vec<FieldViolation>) -> Status {
+    let message = summary(&violations);
+    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(violations))
 }
 
 /// The first violation in words: what a client that shows only the message needs.
@@ -94,9 +101,20 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The admin's mobile number or password cannot be one.
+    #[error("the admin's {field} {rule}")]
+    Admin {
+        /// The file in the directory that `admin` names.
+        field: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// Someone else has the admin's mobile number.
+    #[error("the admin's mobile number has an account, and that is no admin's: choose another number")]
+    AdminTaken,
     /// The admin's account could not be made.
-    #[error("make the admin's account: {0}")]
-    Admin(String),
+    #[error("make the admin's account")]
+    MakeAdmin(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use proto::user::v1::user_service_server::{SERVICE_NAME, UserServiceServer};
 use rpc::lifecycle::Lifecycle;
 use tonic::service::LayerExt as _;
 
-pub use config::{Admin, Config};
+use config::Admin;
+pub use config::Config;
 pub use error::ServeError;
 pub use store::MIGRATIONS;
 
@@ -24,13 +25,11 @@ pub struct Server {
     server: rpc::Server,
     access: auth::Layer,
     service: service::Users,
-    max_message_bytes: usize,
 }
 
 impl Server {
     /// Takes the ports and reads the keys; the database is connected to when it is first needed.
     pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, ServeError> {
-        let max_message_bytes = config.server.max_message_bytes;
         let server = rpc::Server::bind(config.server, lifecycle).await?;
         let verifier = auth::Verifier::load(&config.auth, NAME)?;
         let access = auth::Layer::new(verifier, auth::Rules::of(&[SERVICE_NAME])?);
@@ -39,7 +38,7 @@ impl Server {
         if let Some(dir) = &config.admin {
             service.ensure_admin(Admin::read(dir)?).await?;
         }
-        Ok(Self { server, access, service, max_message_bytes })
+        Ok(Self { server, access, service })
     }
 
     /// Where gRPC is served.
@@ -49,8 +48,9 @@ impl Server {
 
     /// Serves until the process drains.
     pub async fn serve(self) -> Result<(), ServeError> {
-        let users = UserServiceServer::new(self.service).max_decoding_message_size(self.max_message_bytes);
-        Ok(self.server.serve(self.access.named_layer(users)).await?)
+        let Self { server, access, service } = self;
+        let users = UserServiceServer::new(service);
+        Ok(server.serve(|most| access.named_layer(users.max_decoding_message_size(most))).await?)
     }
 }
 

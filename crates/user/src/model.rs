@@ -2,22 +2,59 @@
 
 use std::fmt;
 
-use auth::Role;
 use redact::Secret;
 
 /// Someone with an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// Assigned by the database, from 1.
-    pub id: i64,
+    pub(crate) id: i64,
     /// What to call them.
-    pub name: Name,
+    pub(crate) name: Name,
     /// What they said of their gender.
-    pub gender: Gender,
+    pub(crate) gender: Gender,
     /// The number they log in with.
-    pub mobile: Mobile,
-    /// What they may do.
-    pub role: Role,
+    pub(crate) mobile: Mobile,
+}
+
+/// Someone who registers.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    /// What to call them.
+    pub(crate) name: Name,
+    /// What they say of their gender.
+    pub(crate) gender: Gender,
+    /// The number they will log in with.
+    pub(crate) mobile: Mobile,
+    /// The password they choose.
+    pub(crate) password: Secret<String>,
+}
+
+/// Someone who logs in.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    /// As it was registered.
+    pub(crate) mobile: Mobile,
+    /// What they take for their password.
+    pub(crate) password: Secret<String>,
+}
+
+/// A password and the one that takes its place.
+#[derive(Debug)]
+pub(crate) struct PasswordChange {
+    /// The password in use.
+    pub(crate) old: Secret<String>,
+    /// The next one.
+    pub(crate) new: Secret<String>,
+}
+
+/// What of a profile is to change.
+#[derive(Debug, Default)]
+pub(crate) struct ProfileChange {
+    /// The new name, if it is to change.
+    pub(crate) name: Option<Name>,
+    /// The new gender, if it is to change.
+    pub(crate) gender: Option<Gender>,
 }
 
 /// A rule that a value breaks, in words for whoever sent it.
@@ -25,22 +62,17 @@ pub(crate) type Rule = &'static str;
 
 /// 1 to 64 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name(String);
+pub(crate) struct Name(String);
 
 impl Name {
     /// Reads a name.
-    pub fn parse(text: String) -> Result<Self, Rule> {
+    pub(crate) fn parse(text: String) -> Result<Self, Rule> {
         let fits = (1..=64).contains(&text.chars().count()) && !text.trim().is_empty();
         if fits && !text.chars().any(char::is_control) {
             Ok(Self(text))
         } else {
             Err("must be 1 to 64 characters, not all blank, without control characters")
         }
-    }
-
-    /// The name as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -53,7 +85,7 @@ impl From<Name> for String {
 /// What a user said of their gender; the numbers are the reference's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i16)]
-pub enum Gender {
+pub(crate) enum Gender {
     /// They did not say.
     Unknown = 0,
     /// Male.
@@ -64,7 +96,7 @@ pub enum Gender {
 
 impl Gender {
     /// Reads a gender's number.
-    pub fn parse(number: i32) -> Result<Self, Rule> {
+    pub(crate) fn parse(number: i32) -> Result<Self, Rule> {
         match number {
             0 => Ok(Self::Unknown),
             1 => Ok(Self::Male),
@@ -84,11 +116,11 @@ impl From<Gender> for i16 {
 ///
 /// Personal data: it shows in no log, so its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Mobile(String);
+pub(crate) struct Mobile(String);
 
 impl Mobile {
     /// Reads a mobile number.
-    pub fn parse(text: String) -> Result<Self, Rule> {
+    pub(crate) fn parse(text: String) -> Result<Self, Rule> {
         let digits = text.strip_prefix('+').unwrap_or(&text);
         if (5..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             Ok(Self(text))
@@ -98,7 +130,7 @@ impl Mobile {
     }
 
     /// The number as it was given.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -139,7 +171,7 @@ mod tests {
     #[test]
     fn names() {
         for good in ["a", "Zoë", "李雷", &"x".repeat(64), &"é".repeat(64)] {
-            assert_eq!(Name::parse(good.to_owned()).unwrap().as_str(), good);
+            assert_eq!(String::from(Name::parse(good.to_owned()).unwrap()), good);
         }
         for bad in ["", "  ", "a\nb", "\u{0}", &"x".repeat(65)] {
             assert!(Name::parse(bad.to_owned()).is_err(), "{bad:?}");

@@ -1,7 +1,6 @@
 //! The methods of `mall.user.v1.UserService`: validate, call, convert.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use auth::limit::Limits;
 use auth::password::{Passwords, needs_rehash};
@@ -14,16 +13,14 @@ use proto::user::v1::{
 use tonic::{Request, Response, Status};
 
 use crate::config::Admin;
-use crate::convert::{Credentials, PasswordChange, ProfileChange, Registration};
 use crate::error::{Error, ServeError};
-use crate::model::{Gender, User};
+use crate::model::{
+    Credentials, Gender, Mobile, Name, PasswordChange, ProfileChange, Registration, User, new_password,
+};
 use crate::store::{NewUser, Store};
 
 /// The user service.
-#[derive(Clone)]
-pub(crate) struct Users(Arc<Inner>);
-
-struct Inner {
+pub(crate) struct Users {
     store: Store,
     passwords: Passwords,
     limits: Limits,
@@ -35,41 +32,42 @@ impl Users {
     pub(crate) fn new(store: Store, config: &auth::Config) -> Result<Self, ServeError> {
         let passwords = Passwords::new(&config.password);
         let limits = Limits::new(&config.limit);
-        Ok(Self(Arc::new(Inner { store, passwords, limits, signer: UserSigner::load(config)? })))
+        Ok(Self { store, passwords, limits, signer: UserSigner::load(config)? })
     }
 
     /// Makes the admin's account if nobody has its mobile number.
     pub(crate) async fn ensure_admin(&self, Admin { mobile, password }: Admin) -> Result<(), ServeError> {
-        let request = RegisterRequest {
-            name: "admin".to_owned(),
-            gender: Gender::Unknown as i32,
-            mobile: mobile.expose_secret().clone(),
-            password: password.expose_secret().clone(),
+        let invalid = |field| move |rule| ServeError::Admin { field, rule };
+        let mobile = Mobile::parse(mobile.expose_secret().clone()).map_err(invalid("mobile"))?;
+        let admin = Registration {
+            name: Name::parse("admin".to_owned()).map_err(invalid("name"))?,
+            gender: Gender::Unknown,
+            mobile: mobile.clone(),
+            password: new_password(password.expose_secret().clone()).map_err(invalid("password"))?,
         };
-        let admin = Registration::try_from(request).map_err(|error| ServeError::Admin(error.to_string()))?;
-        match self.0.create(admin, Role::Admin).await {
-            Ok(_) => tracing::info!("the admin's account was made"),
-            Err(Error::MobileTaken) => tracing::debug!("the admin's account was there"),
-            Err(error) => return Err(ServeError::Admin(Status::from(error).message().to_owned())),
+        let failed = |error: Error| ServeError::MakeAdmin(error.into());
+        match self.create(admin, Role::Admin).await {
+            Ok(_) => Ok(tracing::info!("the admin's account was made")),
+            Err(Error::MobileTaken) => match self.store.account(&mobile).await.map_err(failed)? {
+                Some(account) if account.role == Role::Admin => Ok(()),
+                _ => Err(ServeError::AdminTaken),
+            },
+            Err(error) => Err(failed(error)),
         }
-        Ok(())
     }
-}
 
-impl Inner {
     async fn create(&self, new: Registration, role: Role) -> Result<User, Error> {
         let Registration { name, gender, mobile, password } = new;
         let password = self.passwords.hash(password).await?;
         self.store.create(NewUser { name, gender, mobile, password, role: role.as_str() }).await
     }
 
-    /// Gives a token for the right password. A try counts until the password has proved right, and a try that never
-    /// came to that, because the database was away, is nobody's fault.
-    async fn login(&self, credentials: Credentials, address: Option<IpAddr>) -> Result<Token, Error> {
+    /// Gives a token for the right password.
+    async fn log_in(&self, credentials: Credentials, address: Option<IpAddr>) -> Result<Token, Error> {
         let attempt = self.limits.attempt(credentials.mobile.as_str(), address)?;
         let token = self.check(credentials).await;
-        if !matches!(token, Err(Error::WrongCredentials)) {
-            attempt.succeeded();
+        if matches!(token, Err(Error::WrongCredentials)) {
+            attempt.failed();
         }
         token
     }
@@ -90,16 +88,15 @@ impl Inner {
     }
 
     /// Wrong old passwords count as failed logins: a stolen token must not serve to guess the password.
-    async fn change_password(&self, id: i64, PasswordChange { old, new }: PasswordChange) -> Result<(), Error> {
+    async fn replace_password(&self, id: i64, PasswordChange { old, new }: PasswordChange) -> Result<(), Error> {
         let (mobile, hash) = self.store.password(id).await?;
         let attempt = self.limits.attempt(&mobile, None)?;
         if !self.passwords.verify(old, &hash).await? {
+            attempt.failed();
             return Err(Error::WrongPassword);
         }
-        attempt.succeeded();
         let new = self.passwords.hash(new).await?;
-        // Someone else changed it in between: the old password is no longer the old password.
-        if self.store.replace_password(id, &hash, &new).await? { Ok(()) } else { Err(Error::WrongPassword) }
+        if self.store.replace_password(id, &hash, &new).await? { Ok(()) } else { Err(Error::PasswordChanged) }
     }
 }
 
@@ -107,20 +104,20 @@ impl Inner {
 impl UserService for Users {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
         let new = Registration::try_from(request.into_inner())?;
-        let user = self.0.create(new, Role::User).await?;
+        let user = self.create(new, Role::User).await?;
         Ok(Response::new(user.into()))
     }
 
     async fn login(&self, request: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
         let address = rpc::client_address(&request);
         let credentials = Credentials::try_from(request.into_inner())?;
-        let token = self.0.login(credentials, address).await?;
+        let token = self.log_in(credentials, address).await?;
         Ok(Response::new(LoginResponse { access_token: token.value, access_expire: token.expires_at }))
     }
 
     async fn user_info(&self, request: Request<UserInfoRequest>) -> Result<Response<UserInfoResponse>, Status> {
         let id = Caller::of(&request).user_id()?;
-        let user = self.0.store.find(id).await?;
+        let user = self.store.find(id).await?;
         Ok(Response::new(user.into()))
     }
 
@@ -130,7 +127,7 @@ impl UserService for Users {
     ) -> Result<Response<ChangePasswordResponse>, Status> {
         let id = Caller::of(&request).user_id()?;
         let change = PasswordChange::try_from(request.into_inner())?;
-        self.0.change_password(id, change).await?;
+        self.replace_password(id, change).await?;
         Ok(Response::new(ChangePasswordResponse {}))
     }
 
@@ -140,7 +137,7 @@ impl UserService for Users {
     ) -> Result<Response<UpdateProfileResponse>, Status> {
         let id = Caller::of(&request).user_id()?;
         let change = ProfileChange::try_from(request.into_inner())?;
-        let user = self.0.store.update(id, change).await?;
+        let user = self.store.update(id, change).await?;
         Ok(Response::new(user.into()))
     }
 }

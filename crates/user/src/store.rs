@@ -2,12 +2,12 @@
 
 use auth::Role;
 use db::{Migrations, Pool, in_transaction, with_conn};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use crate::convert::ProfileChange;
 use crate::error::Error;
-use crate::model::{Gender, Mobile, Name, User};
+use crate::model::{Gender, Mobile, Name, ProfileChange, User};
 use crate::schema::{first_user, users};
 
 /// user.rpc's schema for both databases.
@@ -54,20 +54,18 @@ struct Row {
     name: String,
     gender: i16,
     mobile: String,
-    role: String,
 }
 
 impl TryFrom<Row> for User {
     type Error = Error;
 
-    fn try_from(Row { id, name, gender, mobile, role }: Row) -> Result<Self, Error> {
+    fn try_from(Row { id, name, gender, mobile }: Row) -> Result<Self, Error> {
         let broken = |field| move |rule| Error::Stored { field, rule };
         Ok(Self {
             id,
             name: Name::parse(name).map_err(broken("name"))?,
             gender: Gender::parse(gender.into()).map_err(broken("gender"))?,
             mobile: Mobile::parse(mobile).map_err(broken("mobile"))?,
-            role: parse_role(&role)?,
         })
     }
 }
@@ -85,21 +83,23 @@ impl Store {
         Self { pool, first_user_is_admin }
     }
 
-    /// Makes an account, for the first user an admin's where that is wanted.
+    /// Makes an account, for the very first user an admin's where that is wanted.
     pub(crate) async fn create(&self, new: NewUser) -> Result<User, Error> {
         let made: Result<Row, Error> = in_transaction!(self.pool, conn => {
-            let row: Row = diesel::insert_into(users::table).values(new).returning(Row::as_returning()).get_result(conn).await?;
-            if !self.first_user_is_admin {
-                return Ok(row);
+            let row: Row =
+                diesel::insert_into(users::table).values(new).returning(Row::as_returning()).get_result(conn).await?;
+            if self.first_user_is_admin {
+                let others = users::table.filter(users::id.ne(row.id));
+                // Two at the same moment do not see each other; the key of the one row makes one wait for the other.
+                let first = (first_user::only_one.eq(1), first_user::user_id.eq(row.id));
+                if !diesel::select(exists(others)).get_result::<bool>(conn).await?
+                    && diesel::insert_into(first_user::table).values(first).on_conflict_do_nothing().execute(conn).await? == 1
+                {
+                    let role = users::role.eq(Role::Admin.as_str());
+                    diesel::update(users::table.find(row.id)).set(role).execute(conn).await?;
+                }
             }
-            // The key of the one row makes two who register at the same moment wait for each other.
-            let first = (first_user::only_one.eq(1), first_user::user_id.eq(row.id));
-            let claimed = diesel::insert_into(first_user::table).values(first).on_conflict_do_nothing().execute(conn).await?;
-            if claimed == 0 {
-                return Ok(row);
-            }
-            let promoted = diesel::update(users::table.find(row.id)).set(users::role.eq(Role::Admin.as_str()));
-            Ok(promoted.returning(Row::as_returning()).get_result(conn).await?)
+            Ok(row)
         });
         match made {
             Ok(row) => row.try_into(),
