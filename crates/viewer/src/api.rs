@@ -6,9 +6,10 @@ mod params;
 mod v3;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Path, Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,7 +17,8 @@ use bytes::Bytes;
 use params::Params;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, RwLock, Semaphore};
+use tower_http::timeout::TimeoutLayer;
 
 use crate::model::{Trace, TraceId, kind_name};
 use crate::otlp::Batch;
@@ -35,22 +37,31 @@ struct Shared {
 impl Shared {
     /// Asks the store and writes the answer on a thread that may take its time.
     async fn ask(self, question: impl FnOnce(&RwLock<Store>) -> Response + Send + 'static) -> Response {
-        // Nobody closes the semaphore. The turn ends with the work, even if whoever asked is gone before.
         let turn = self.turns.acquire_owned().await;
-        let answer = tokio::task::spawn_blocking(move || {
-            let answer = question(&self.store);
-            drop(turn);
-            answer
-        });
-        answer.await.unwrap_or_else(|error| Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
+        work(turn, move || question(&self.store)).await
     }
+}
+
+/// A turn ends with the work, even if whoever asked is gone before. Nobody closes the semaphore.
+type Turn = Result<OwnedSemaphorePermit, AcquireError>;
+
+async fn work(turn: Turn, work: impl FnOnce() -> Response + Send + 'static) -> Response {
+    let answer = tokio::task::spawn_blocking(move || {
+        let answer = work();
+        drop(turn);
+        answer
+    });
+    answer.await.unwrap_or_else(|error| Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
 }
 
 /// The largest OTLP/JSON file that the UI may have shown to it.
 const MAX_UPLOAD: usize = 16 << 20;
+/// How long that may take, so that no slow upload keeps a turn from others.
+const UPLOAD_TIME: Duration = Duration::from_secs(10);
 
 /// Jaeger's query API below `/api`.
 pub(crate) fn router(store: Arc<RwLock<Store>>) -> Router {
+    let upload_time = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, UPLOAD_TIME);
     Router::new()
         .route("/api/services", get(services))
         .route("/api/services/{service}/operations", get(operation_names))
@@ -58,7 +69,7 @@ pub(crate) fn router(store: Arc<RwLock<Store>>) -> Router {
         .route("/api/traces", get(search))
         .route("/api/traces/{id}", get(trace))
         .route("/api/dependencies", get(dependencies))
-        .route("/api/transform", post(transform).layer(DefaultBodyLimit::max(MAX_UPLOAD)))
+        .route("/api/transform", post(transform).layer((upload_time, DefaultBodyLimit::max(MAX_UPLOAD))))
         .route("/api/metrics/{*metric}", get(metrics))
         .merge(v3::router())
         .route("/api/{*path}", axum::routing::any(unknown))
@@ -90,7 +101,11 @@ fn envelope<T: Serialize>(data: T, total: usize, errors: Option<Vec<Problem>>) -
 }
 
 fn json_body(body: &impl Serialize) -> Response {
-    match serde_json::to_vec(body) {
+    written(serde_json::to_vec(body))
+}
+
+fn written(body: serde_json::Result<Vec<u8>>) -> Response {
+    match body {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -140,7 +155,7 @@ async fn operations(State(shared): State<Shared>, params: Params) -> Result<Resp
 async fn search(State(shared): State<Shared>, params: Params) -> Result<Response, Error> {
     let ids = params.trace_ids()?;
     if !ids.is_empty() {
-        return Ok(shared.ask(move |store| by_ids(&store.blocking_read(), &ids)).await);
+        return Ok(shared.ask(move |store| by_ids(store.blocking_read().traces(&ids))).await);
     }
     let query = params.query()?;
     let answer = move |store: &RwLock<Store>| {
@@ -161,27 +176,30 @@ pub(crate) fn search_now(store: &Store, uri: &Uri) -> Option<Response> {
     Some(found(&store.search(&query)))
 }
 
-fn by_ids(store: &Store, ids: &[TraceId]) -> Response {
+fn by_ids(traces: Vec<Result<Trace, (TraceId, &str)>>) -> Response {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for id in ids {
-        match store.trace(*id) {
-            Some(trace) => found.push(jaeger::Trace::from(&trace)),
-            None => missing.push(Problem { code: None, msg: NOT_FOUND.to_owned(), trace_id: Some(jaeger::id(*id)) }),
+    for trace in &traces {
+        match trace {
+            Ok(trace) => found.push(jaeger::Trace::from(trace)),
+            Err((id, msg)) => {
+                missing.push(Problem { code: None, msg: (*msg).to_owned(), trace_id: Some(jaeger::id(*id)) });
+            }
         }
     }
     envelope(found, 0, (!missing.is_empty()).then_some(missing))
 }
 
-const NOT_FOUND: &str = "trace not found";
-
-async fn trace(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Error> {
+async fn trace(State(shared): State<Shared>, Path(id): Path<String>, params: Params) -> Result<Response, Error> {
     let id: TraceId = id.parse().map_err(Error::bad)?;
+    let pretty = params.get("prettyPrint").is_some_and(|value| value != "false");
     let answer = move |store: &RwLock<Store>| {
         let trace = store.blocking_read().trace(id);
-        match &trace {
-            Some(trace) => envelope([jaeger::Trace::from(trace)], 0, None),
-            None => Error(StatusCode::NOT_FOUND, NOT_FOUND.to_owned()).into_response(),
-        }
+        let Some(trace) = trace else {
+            return Error(StatusCode::NOT_FOUND, "trace not found".to_owned()).into_response();
+        };
+        let data = Some([jaeger::Trace::from(&trace)]);
+        let body = Envelope { data, total: 0, limit: 0, offset: 0, errors: None };
+        written(if pretty { serde_json::to_vec_pretty(&body) } else { serde_json::to_vec(&body) })
     };
     Ok(shared.ask(answer).await)
 }
@@ -200,17 +218,22 @@ async fn dependencies(State(shared): State<Shared>, params: Params) -> Result<Re
 }
 
 /// Shows an OTLP/JSON file as traces; nothing of it is kept.
-async fn transform(State(shared): State<Shared>, body: Bytes) -> Result<Response, Error> {
-    let batch = Batch::from_json(&body).map_err(|error| Error::bad(error.to_string()))?;
-    let mut ids: Vec<_> = batch.spans.iter().map(|span| span.trace).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let answer = move |_: &RwLock<Store>| {
+async fn transform(State(shared): State<Shared>, request: Request) -> Result<Response, Error> {
+    let turn = shared.turns.acquire_owned().await;
+    let body = Bytes::from_request(request, &()).await.map_err(|error| Error(error.status(), error.body_text()))?;
+    let answer = move || {
+        let batch = match Batch::from_json(&body) {
+            Ok(batch) => batch,
+            Err(error) => return Error::bad(error.to_string()).into_response(),
+        };
+        let mut ids: Vec<_> = batch.spans.iter().map(|span| span.trace).collect();
+        ids.sort_unstable();
+        ids.dedup();
         let mut store = Store::new(16 * MAX_UPLOAD);
         store.insert(batch);
-        by_ids(&store, &ids)
+        by_ids(store.traces(&ids))
     };
-    Ok(shared.ask(answer).await)
+    Ok(work(turn, answer).await)
 }
 
 async fn metrics() -> Error {

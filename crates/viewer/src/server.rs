@@ -85,18 +85,22 @@ impl Viewer {
         let store = Arc::new(RwLock::new(store));
         let sink = Sink { store: store.clone(), max_message: size(config.max_message) };
         let pages = pages(store, addresses.ui, config.hosts).await;
+        let limit = GlobalConcurrencyLimitLayer::new(MESSAGES);
         lifecycle.set_serving();
         tracing::info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, memory = %config.memory, "serving");
         let serving = async {
             tokio::try_join!(
                 serve(ui, pages, &lifecycle),
-                serve(otlp_grpc, patient(otlp::grpc::router(sink.clone())), &lifecycle),
-                serve(otlp_http, patient(otlp::http::router(sink)), &lifecycle),
+                serve(otlp_grpc, patient(otlp::grpc::router(sink.clone()), &limit), &lifecycle),
+                serve(otlp_http, patient(otlp::http::router(sink), &limit), &lifecycle),
             )
         };
-        tokio::select! {
-            result = serving => result.map(drop).map_err(Error::Io),
-            () = async { lifecycle.draining().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+        match lifecycle.bounded(DRAIN, serving).await {
+            Some(result) => result.map(drop).map_err(Error::Io),
+            None => {
+                tracing::warn!(after = ?DRAIN, "requests were still running at the end of the drain and were cut off");
+                Ok(())
+            }
         }
     }
 }
@@ -106,10 +110,10 @@ async fn serve(listener: TcpListener, routes: Router, lifecycle: &Lifecycle) -> 
     axum::serve(listener, routes).with_graceful_shutdown(async move { lifecycle.draining().await }).await
 }
 
-fn patient(routes: Router) -> Router {
-    routes
-        .layer(GlobalConcurrencyLimitLayer::new(MESSAGES))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
+/// Takes as many messages at once as `limit` allows over both ways in. What is late is answered 503, which an exporter
+/// tries again, and which a gRPC client takes for `UNAVAILABLE`.
+fn patient(routes: Router, limit: &GlobalConcurrencyLimitLayer) -> Router {
+    routes.layer((TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE), limit.clone()))
 }
 
 /// The UI and its API, for browsers.
@@ -126,15 +130,21 @@ pub(crate) async fn pages(store: Arc<RwLock<Store>>, address: SocketAddr, hosts:
     routes.layer(from_fn_with_state(hosts, guard))
 }
 
-/// Lets only requests pass that mean this machine: a page of `evil.example` whose name was made to point here does not.
+/// Lets only requests pass that mean this machine: a page of `evil.example` whose name was made to point here does not;
+/// nor do those that pages of other sites make behind their reader's back.
 async fn guard(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
-    if host.is_none_or(|host| is_local(host, &hosts)) {
+    if is_welcome(&request, &hosts) {
         return next.run(request).await;
     }
     let text = "this viewer is for this machine: open it as http://localhost, or add the name to `hosts`\n";
     (StatusCode::FORBIDDEN, text).into_response()
+}
+
+fn is_welcome(request: &Request, hosts: &[String]) -> bool {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = header("host").or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let behind = header("sec-fetch-site") == Some("cross-site") && header("sec-fetch-mode") != Some("navigate");
+    !behind && host.is_none_or(|host| is_local(host, hosts))
 }
 
 fn is_local(host: &str, hosts: &[String]) -> bool {

@@ -162,6 +162,18 @@ impl Store {
         Some(self.read(&self.segment(slot.segment).entries[slot.entry as usize]))
     }
 
+    /// Each of the traces with these ids, or why it is not there: at most as many bytes as one trace may have.
+    pub(crate) fn traces(&self, ids: &[TraceId]) -> Vec<Result<Trace, (TraceId, &'static str)>> {
+        let mut budget = self.share;
+        let mut find = |id| {
+            let slot = self.index.get(&id).ok_or("trace not found")?;
+            let entry = &self.segment(slot.segment).entries[slot.entry as usize];
+            budget = budget.checked_sub(entry.bytes as usize).ok_or("too large for one answer with those before it")?;
+            Ok(self.read(entry))
+        };
+        ids.iter().map(|id| find(*id).map_err(|reason| (*id, reason))).collect()
+    }
+
     /// The traces that have a span which is as `query` says, newest first: at most as many bytes as one trace may have.
     pub(crate) fn search(&self, query: &Query) -> Vec<Trace> {
         let candidates: Vec<_> = self.segments.iter().map(|segment| query.candidates(segment)).collect();

@@ -1,5 +1,6 @@
 //! The parameters of a question, which Jaeger's UI puts into the URL.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -53,7 +54,9 @@ impl Params {
 
     /// The traces that are asked for by name.
     pub(super) fn trace_ids(&self) -> Result<Vec<TraceId>, Error> {
-        let ids = self.all("traceID").map(|id| id.parse().map_err(Error::bad)).collect::<Result<Vec<_>, _>>()?;
+        let mut seen = HashSet::new();
+        let mut ids = self.all("traceID").map(|id| id.parse().map_err(Error::bad)).collect::<Result<Vec<_>, _>>()?;
+        ids.retain(|id| seen.insert(*id));
         if ids.len() > MAX_LIMIT {
             return Err(Error::bad(format!("more than {MAX_LIMIT} traces are too many for one answer")));
         }

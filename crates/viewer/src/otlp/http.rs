@@ -1,18 +1,16 @@
 //! OTLP over HTTP: `POST /v1/traces` in protobuf or JSON.
 
-use std::io::Read as _;
-
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use prost::Message;
 use serde::Serialize;
 use serde_json::json;
 use tonic::Code;
+use tower_http::decompression::RequestDecompressionLayer;
 
 use super::grpc::answer;
 use super::{Batch, Invalid, Sink};
@@ -28,7 +26,11 @@ pub(crate) fn router(sink: Sink) -> Router {
             let text = "only traces are kept here: there is no other path than /v1/traces";
             Encoding::Json.error(StatusCode::NOT_FOUND, text.to_owned())
         })
-        .layer(DefaultBodyLimit::max(sink.max_message))
+        .layer((
+            // Zipped bodies are unzipped before they are counted.
+            RequestDecompressionLayer::new().pass_through_unaccepted(true),
+            DefaultBodyLimit::max(sink.max_message),
+        ))
         .with_state(sink)
 }
 
@@ -53,29 +55,18 @@ async fn export(State(sink): State<Sink>, request: Request) -> Response {
 async fn receive(request: Request, encoding: Encoding, limit: usize) -> Result<Batch, (StatusCode, String)> {
     let too_large = || (StatusCode::PAYLOAD_TOO_LARGE, format!("the message is larger than {limit} bytes"));
     let bad = |text: String| (StatusCode::BAD_REQUEST, text);
-    let zipped = match request.headers().get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
-        Some(b"gzip") => true,
-        None | Some(b"identity") => false,
-        Some(_) => return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content encoding must be gzip".to_owned())),
-    };
+    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content encoding must be gzip".to_owned()));
+    }
     let body = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-        _ => bad("the body could not be read".to_owned()),
+        _ => bad("the body broke off or is no gzip file".to_owned()),
     })?;
-    let body = if zipped { unzip(&body, limit).map_err(bad)?.ok_or_else(too_large)? } else { body };
     let batch = match encoding {
         Encoding::Protobuf => Batch::from_protobuf(&body),
         Encoding::Json => Batch::from_json(&body),
     };
     batch.map_err(|Invalid(text)| bad(text))
-}
-
-/// The content of a gzip file, `None` if it is larger than `limit`.
-fn unzip(zipped: &[u8], limit: usize) -> Result<Option<Bytes>, String> {
-    let mut content = Vec::new();
-    let read = MultiGzDecoder::new(zipped).take(limit as u64 + 1).read_to_end(&mut content);
-    read.map_err(|error| format!("the body is no gzip file: {error}"))?;
-    Ok((content.len() <= limit).then(|| content.into()))
 }
 
 impl Encoding {

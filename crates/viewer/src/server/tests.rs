@@ -203,6 +203,23 @@ async fn a_file_can_be_shown_without_being_kept() {
 }
 
 #[tokio::test]
+async fn a_trace_is_told_once_and_in_lines_if_asked_to() {
+    let (routes, sink) = viewer().await;
+    sink.put(crate::otlp::Batch::from_json(spans().to_string().as_bytes()).unwrap()).await;
+    let repeated =
+        get(&routes, &format!("/api/traces?traceID=77{}", format!("&traceID={ID}").repeat(100))).await.json();
+    assert_eq!(repeated["data"].as_array().unwrap().len(), 1, "{repeated}");
+    assert_eq!(repeated["errors"], json!([{ "msg": "trace not found", "traceID": "0000000000000077" }]));
+    let lines = async |query: &str| {
+        let answer = get(&routes, &format!("/api/traces/{ID}{query}")).await;
+        assert_eq!(answer.json()["data"][0]["traceID"], ID);
+        answer.body.split(|byte| *byte == b'\n').count()
+    };
+    assert_eq!((lines("").await, lines("?prettyPrint=false").await), (1, 1));
+    assert!(lines("?prettyPrint=true").await > 10);
+}
+
+#[tokio::test]
 async fn the_ui_is_there_at_every_path_of_its_own_and_can_be_cached() {
     let (routes, _) = viewer().await;
     let mut pages = Vec::new();
@@ -258,6 +275,17 @@ async fn only_names_of_this_machine_are_answered() {
             let answer = ask(&routes, Request::get(path).header("host", host), "").await;
             assert_eq!(answer.status, status, "{host} {path}");
         }
+    }
+    for (site, mode, status) in [
+        ("cross-site", "navigate", 200),
+        ("cross-site", "no-cors", 403),
+        ("cross-site", "cors", 403),
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+    ] {
+        let request = Request::get("/api/services").header("host", "localhost");
+        let answer = ask(&routes, request.header("sec-fetch-site", site).header("sec-fetch-mode", mode), "").await;
+        assert_eq!(answer.status, status, "{site} {mode}");
     }
     // Who listens for the network has more names than can be known.
     let routes = pages(sink.store, SocketAddr::from(([0, 0, 0, 0], 5000)), vec![]).await;

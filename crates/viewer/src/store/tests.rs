@@ -74,6 +74,18 @@ fn a_span_comes_back_as_it_went_in() {
 }
 
 #[test]
+fn an_answer_by_ids_is_bounded() {
+    let mut store = Store::new(SMALLEST);
+    for trace in 1..=3 {
+        store.insert(batch("s", vec![padded(span(trace, 1, 0, "large", 1), SMALLEST / 20)]));
+    }
+    let answers = store.traces(&[id(1), id(9), id(2), id(3)]);
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.map(|trace| trace.id)).collect();
+    let too_large = "too large for one answer with those before it";
+    assert_eq!(answers, [Ok(id(1)), Err((id(9), "trace not found")), Ok(id(2)), Err((id(3), too_large))]);
+}
+
+#[test]
 fn spans_of_a_trace_come_together_in_the_order_of_arrival_and_once() {
     let mut store = Store::new(SMALLEST);
     store.insert(batch("a", vec![span(1, 1, 0, "root", 1), span(2, 9, 0, "other", 1)]));
