@@ -55,8 +55,10 @@ deny: ## licences, bans and sources of the dependencies, and their advisories wh
 	fi
 
 # GROUPS narrows it: make bench GROUPS="startup memory". With BENCH_STRICT=1 a missed budget is a failure.
+BENCHED = --locked -p auth -p mall -p telemetry -p viewer
 bench: setup ## measures the budgets, in release mode, and prints them as one table
-	$(CARGO) bench --locked -p auth -p mall -p telemetry -p viewer --bench budgets -- $(GROUPS)
+	$(CARGO) bench $(BENCHED) --no-run --bench budgets --bench span --bench store --bench token
+	@$(CARGO) bench $(BENCHED) --quiet --bench budgets -- $(GROUPS)
 
 screenshot: setup ## draws docs/trace.png of the README anew, from a real trace in Chromium
 	@mkdir -p docs

@@ -1,0 +1,81 @@
+//! The budgets, measured: `make bench` prints one table of them.
+//!
+//! Arguments name the groups to measure, all of them by default. With `BENCH_STRICT=1` a missed budget is a failure.
+
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
+mod gateway;
+mod layers;
+mod memory;
+mod other;
+mod report;
+mod sampling;
+mod startup;
+mod system;
+mod token;
+mod traffic;
+mod viewer;
+
+use std::panic;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::report::Row;
+
+const MALL: &str = env!("CARGO_BIN_EXE_mall");
+
+/// Measures one group of budgets.
+type Measure = fn() -> anyhow::Result<Vec<Row>>;
+
+const GROUPS: [(&str, Measure); 7] = [
+    ("startup", startup::measure),
+    ("memory", memory::measure),
+    ("gateway", gateway::measure),
+    ("sampling", sampling::measure),
+    ("layers", layers::measure),
+    ("token", token::measure),
+    ("viewer", viewer::measure),
+];
+
+fn main() -> ExitCode {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let Some(unknown) = chosen.iter().find(|name| GROUPS.iter().all(|(group, _)| group != name)) {
+        eprintln!("there is no group `{unknown}`: there are {}", GROUPS.map(|(group, _)| group).join(", "));
+        return ExitCode::from(2);
+    }
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
+    for (group, measure) in
+        GROUPS.into_iter().filter(|(group, _)| chosen.is_empty() || chosen.iter().any(|it| it == group))
+    {
+        let start = Instant::now();
+        eprintln!("measuring {group}; load average {}", system::load_average());
+        match caught(measure) {
+            Ok(measured) => rows.extend(measured),
+            Err(error) => failed.push(format!("{group}: {error:#}")),
+        }
+        eprintln!("measured {group} in {:.0} s", start.elapsed().as_secs_f64());
+    }
+    println!("\n{}", report::table(&rows));
+    for failure in &failed {
+        println!("not measured: {failure}");
+    }
+    let strict = std::env::var_os("BENCH_STRICT").is_some_and(|value| value == "1");
+    if failed.is_empty() && (!strict || rows.iter().all(Row::is_met)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is measured may panic, as a mall that does not start does; the other groups are measured all the same.
+fn caught(measure: Measure) -> anyhow::Result<Vec<Row>> {
+    panic::catch_unwind(measure).unwrap_or_else(|_| anyhow::bail!("it panicked, see above"))
+}
+
+/// Runs a measurement on one thread, which is thus the only one that a client takes.
+fn on_one_thread(measurement: impl Future<Output = anyhow::Result<Vec<Row>>>) -> anyhow::Result<Vec<Row>> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measurement)
+}
+
+/// The middle one of several measurements.
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
