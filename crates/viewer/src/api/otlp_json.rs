@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use indexmap::IndexMap;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value, json};
 
 use crate::model::{Resource, Scope, Stored, Trace, TraceId};
 
@@ -24,40 +21,30 @@ pub(super) fn resource_spans(trace: &Trace) -> Result<Vec<Box<RawValue>>, serde_
         let scope = &*stored.scope;
         let (_, spans) = scopes.entry((&scope.schema_url, &scope.encoded)).or_insert((scope, Vec::new()));
         // One span at a time: as a tree of values it is many times larger.
-        spans.push(to_raw_value(&span(trace.id, stored))?);
+        spans.push(raw(&span(trace.id, stored))?);
     }
     groups
         .into_iter()
         .map(|(resource, scopes)| {
             let scopes = scopes.into_values().map(scope_spans).collect::<Result<_, _>>()?;
-            let decoded = resource.decode();
-            let mut fields = Object::default();
-            fields.list("attributes", decoded.attributes.iter().map(key_value));
-            fields.number("droppedAttributesCount", decoded.dropped_attributes_count);
-            group(fields, ("resource", "scopeSpans"), scopes, &resource.schema_url)
+            group(&resource.decode(), ("resource", "scopeSpans"), scopes, &resource.schema_url)
         })
         .collect()
 }
 
 fn scope_spans((scope, spans): (&Scope, Vec<Box<RawValue>>)) -> Result<Box<RawValue>, serde_json::Error> {
-    let decoded = scope.decode();
-    let mut fields = Object::default();
-    fields.text("name", decoded.name);
-    fields.text("version", decoded.version);
-    fields.list("attributes", decoded.attributes.iter().map(key_value));
-    fields.number("droppedAttributesCount", decoded.dropped_attributes_count);
-    group(fields, ("scope", "spans"), spans, &scope.schema_url)
+    group(&scope.decode(), ("scope", "spans"), spans, &scope.schema_url)
 }
 
 /// What comes from one place: the place, the elements, the schema.
 fn group(
-    place: Object,
+    place: &impl Serialize,
     (place_key, elements_key): (&str, &str),
     elements: Vec<Box<RawValue>>,
     schema_url: &str,
 ) -> Result<Box<RawValue>, serde_json::Error> {
     let mut group: BTreeMap<&str, Box<RawValue>> = BTreeMap::new();
-    group.insert(place_key, to_raw_value(&place.0)?);
+    group.insert(place_key, raw(place)?);
     group.insert(elements_key, to_raw_value(&elements)?);
     if !schema_url.is_empty() {
         group.insert("schemaUrl", to_raw_value(schema_url)?);
@@ -65,114 +52,62 @@ fn group(
     to_raw_value(&group)
 }
 
-fn span(trace: TraceId, stored: &Stored) -> Value {
+fn span(trace: TraceId, stored: &Stored) -> Span {
     let span = stored.decode(trace);
-    let mut fields = Object::default();
-    fields.text("traceId", trace.to_string());
-    fields.text("spanId", hex(&span.span_id));
-    fields.text("traceState", span.trace_state);
-    fields.text("parentSpanId", hex(&span.parent_span_id));
-    fields.number("flags", span.flags);
-    fields.text("name", span.name);
-    fields.number("kind", span.kind);
-    fields.nanos("startTimeUnixNano", span.start_time_unix_nano);
-    fields.nanos("endTimeUnixNano", span.end_time_unix_nano);
-    fields.list("attributes", span.attributes.iter().map(key_value));
-    fields.number("droppedAttributesCount", span.dropped_attributes_count);
-    fields.list("events", span.events.into_iter().map(event));
-    fields.number("droppedEventsCount", span.dropped_events_count);
-    fields.list("links", span.links.into_iter().map(link));
-    fields.number("droppedLinksCount", span.dropped_links_count);
-    let status = span.status.unwrap_or_default();
-    let mut of_status = Object::default();
-    of_status.text("message", status.message);
-    of_status.number("code", status.code);
-    fields.0.insert("status".to_owned(), of_status.0.into());
-    fields.0.into()
+    Span { status: Some(span.status.unwrap_or_default()), ..span }
 }
 
-fn event(event: Event) -> Value {
-    let mut fields = Object::default();
-    fields.nanos("timeUnixNano", event.time_unix_nano);
-    fields.text("name", event.name);
-    fields.list("attributes", event.attributes.iter().map(key_value));
-    fields.number("droppedAttributesCount", event.dropped_attributes_count);
-    fields.0.into()
+fn raw(message: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
+    let mut value = serde_json::to_value(message)?;
+    prune(&mut value);
+    to_raw_value(&value)
 }
 
-fn link(link: Link) -> Value {
-    let mut fields = Object::default();
-    fields.text("traceId", hex(&link.trace_id));
-    fields.text("spanId", hex(&link.span_id));
-    fields.text("traceState", link.trace_state);
-    fields.list("attributes", link.attributes.iter().map(key_value));
-    fields.number("droppedAttributesCount", link.dropped_attributes_count);
-    fields.number("flags", link.flags);
-    fields.0.into()
-}
-
-fn key_value(attribute: &KeyValue) -> Value {
-    json!({ "key": attribute.key, "value": attribute.value.as_ref().map_or_else(|| json!({}), any_value) })
-}
-
-fn any_value(value: &AnyValue) -> Value {
-    match &value.value {
-        None | Some(Any::StringValueStrindex(_)) => json!({}),
-        Some(Any::StringValue(text)) => json!({ "stringValue": text }),
-        Some(Any::BoolValue(value)) => json!({ "boolValue": value }),
-        Some(Any::IntValue(value)) => json!({ "intValue": value.to_string() }),
-        Some(Any::DoubleValue(value)) if value.is_finite() => json!({ "doubleValue": value }),
-        Some(Any::DoubleValue(value)) if value.is_nan() => json!({ "doubleValue": "NaN" }),
-        Some(Any::DoubleValue(value)) => {
-            json!({ "doubleValue": if *value > 0.0 { "Infinity" } else { "-Infinity" } })
-        }
-        Some(Any::BytesValue(bytes)) => json!({ "bytesValue": BASE64.encode(bytes) }),
-        Some(Any::ArrayValue(array)) => {
-            let mut fields = Object::default();
-            fields.list("values", array.values.iter().map(any_value));
-            json!({ "arrayValue": fields.0 })
-        }
-        Some(Any::KvlistValue(list)) => {
-            let mut fields = Object::default();
-            fields.list("values", list.values.iter().map(key_value));
-            json!({ "kvlistValue": fields.0 })
-        }
+/// Leaves out the fields that have their default value, but not which of its values an attribute has.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(prune),
+        Value::Object(fields) => fields.retain(|key, value| {
+            prune(value);
+            match value {
+                // JSON has no number for what is not finite.
+                Value::Null if key == "doubleValue" => *value = "NaN".into(),
+                _ if key.ends_with("Value") => {}
+                Value::Null => return false,
+                Value::Number(number) => return number.as_u64() != Some(0),
+                Value::String(text) => return !(text.is_empty() || text == "0" && key.ends_with("UnixNano")),
+                Value::Array(values) => return !values.is_empty(),
+                _ => {}
+            }
+            true
+        }),
+        _ => {}
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use serde_json::json;
 
-/// An object to which fields are added unless they have their default value.
-#[derive(Default)]
-struct Object(Map<String, Value>);
+    use super::*;
 
-impl Object {
-    fn text(&mut self, key: &str, value: String) {
-        if !value.is_empty() {
-            self.0.insert(key.to_owned(), value.into());
-        }
-    }
-
-    fn number(&mut self, key: &str, value: impl Into<i64>) {
-        let value = value.into();
-        if value != 0 {
-            self.0.insert(key.to_owned(), value.into());
-        }
-    }
-
-    /// 64-bit numbers are written as text.
-    fn nanos(&mut self, key: &str, value: u64) {
-        if value != 0 {
-            self.0.insert(key.to_owned(), value.to_string().into());
-        }
-    }
-
-    fn list(&mut self, key: &str, values: impl Iterator<Item = Value>) {
-        let values: Vec<Value> = values.collect();
-        if !values.is_empty() {
-            self.0.insert(key.to_owned(), values.into());
-        }
+    #[test]
+    fn defaults_are_left_out_but_not_those_of_attributes() {
+        let attribute = |value| KeyValue { value: Some(AnyValue { value }), ..Default::default() };
+        let values =
+            [Any::StringValue(String::new()), Any::BoolValue(false), Any::IntValue(0), Any::DoubleValue(f64::NAN)];
+        let attributes = values.map(Some).into_iter().chain([None]).map(attribute).collect();
+        let span = Span { name: "0".to_owned(), attributes, status: Some(Default::default()), ..Default::default() };
+        let written: Value = serde_json::from_str(raw(&span).unwrap().get()).unwrap();
+        let values = json!([
+            { "value": { "stringValue": "" } },
+            { "value": { "boolValue": false } },
+            { "value": { "intValue": "0" } },
+            { "value": { "doubleValue": "NaN" } },
+            { "value": {} },
+        ]);
+        assert_eq!(written, json!({ "name": "0", "attributes": values, "status": {} }));
     }
 }

@@ -15,7 +15,7 @@ use crate::store::{Query, Tag};
 
 /// As many traces as Jaeger's UI can ask for.
 pub(super) const MAX_LIMIT: usize = 1500;
-const DEFAULT_LIMIT: usize = 100;
+pub(super) const DEFAULT_LIMIT: usize = 100;
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * 24 * 3600);
 const DEFAULT_DEPENDENCY_LOOKBACK: Duration = Duration::from_secs(24 * 3600);
 

@@ -16,9 +16,6 @@ use super::{Shared, json_body};
 use crate::model::{Trace, TraceId, kind_name};
 use crate::store::{Query, Store};
 
-/// How many traces a search finds that says no number; Jaeger wants one.
-const DEFAULT_LIMIT: usize = 100;
-
 /// The routes below `/api/v3`.
 pub(super) fn router() -> Router<Shared> {
     Router::new()
@@ -31,12 +28,6 @@ pub(super) fn router() -> Router<Shared> {
 
 /// An error as grpc-gateway writes it.
 struct Error(StatusCode, String);
-
-impl Error {
-    fn bad(text: impl Into<String>) -> Self {
-        Self(StatusCode::BAD_REQUEST, text.into())
-    }
-}
 
 impl From<super::Error> for Error {
     fn from(super::Error(status, text): super::Error) -> Self {
@@ -90,7 +81,8 @@ async fn search(State(shared): State<Shared>, params: Params) -> Result<Response
 }
 
 async fn trace(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, Error> {
-    let id: TraceId = id.parse().map_err(|error| Error::bad(format!("malformed parameter trace_id: {error}")))?;
+    let id: TraceId =
+        id.parse().map_err(|error| super::Error::bad(format!("malformed parameter trace_id: {error}")))?;
     let answer = move |store: &RwLock<Store>| {
         let trace = store.blocking_read().trace(id);
         result(trace.as_slice())
@@ -120,13 +112,13 @@ fn either<'a>(params: &'a Params, snake: &str, camel: &str) -> Option<&'a str> {
     params.get(snake).or_else(|| params.get(camel))
 }
 
-fn query(params: &Params) -> Result<Query, Error> {
+fn query(params: &Params) -> Result<Query, super::Error> {
     let text = |snake: &str, camel: &str| {
         either(params, &format!("query.{snake}"), &format!("query.{camel}")).map(str::to_owned)
     };
-    let malformed = |name: &str, value: &str| Error::bad(format!("malformed parameter query.{name}: `{value}`"));
+    let malformed = |name: &str, value: &str| super::Error::bad(format!("malformed parameter query.{name}: `{value}`"));
     let time = |snake: &str, camel: &str| {
-        let both = || Error::bad("query.start_time_min and query.start_time_max are required");
+        let both = || super::Error::bad("query.start_time_min and query.start_time_max are required");
         let value = text(snake, camel).ok_or_else(both)?;
         params::time(&value).ok_or_else(|| malformed(snake, &value))
     };
@@ -143,6 +135,6 @@ fn query(params: &Params) -> Result<Query, Error> {
         start: time("start_time_min", "startTimeMin")?..=time("start_time_max", "startTimeMax")?,
         duration: duration("duration_min", "durationMin")?.unwrap_or(0)
             ..=duration("duration_max", "durationMax")?.filter(|max| *max > 0).unwrap_or(u64::MAX),
-        limit: limit.unwrap_or(DEFAULT_LIMIT),
+        limit: limit.unwrap_or(params::DEFAULT_LIMIT),
     })
 }
