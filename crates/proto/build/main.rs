@@ -1,5 +1,6 @@
 //! Compiles the proto files once and writes everything that is made from them.
 
+mod modules;
 mod openapi;
 mod rest;
 mod secret;
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .emit_fields()
         .build(&APIS.map(|api| format!(".mall.{api}")))?;
 
-    fs::write(out.join("rest.rs"), rest::BRIDGE)?;
+    fs::write(out.join("apis.rs"), modules::all())?;
     for api in APIS {
         fs::write(out.join(format!("mall.{api}.v1.debug.rs")), secret::debug(&secret, &format!("mall.{api}.v1")))?;
         write_rest(api, &descriptors, &pool, &out)?;

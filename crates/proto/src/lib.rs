@@ -1,6 +1,6 @@
 //! Generated messages, clients, servers and JSON of mall's APIs, and their descriptors.
 //!
-//! An API is added by its file under `proto/mall`, a line in `apis!` below and its name in `build/main.rs`.
+//! An API is added by its file under `proto/mall` and its name in `build/main.rs`.
 
 #![warn(missing_docs)]
 
@@ -19,62 +19,12 @@ pub fn descriptors() -> &'static DescriptorPool {
     &POOL
 }
 
-macro_rules! generated {
-    ($($path:expr),+) => {
-        include!(concat!(env!("OUT_DIR"), "/", $($path),+));
-    };
-}
-
-macro_rules! apis {
-    ($($api:ident $constant:ident),+) => {
-        $(
-            #[doc = concat!("The packages `mall.", stringify!($api), ".*`.")]
-            pub mod $api {
-                #[doc = concat!("The package `mall.", stringify!($api), ".v1`.")]
-                #[expect(missing_docs, reason = "the proto files document what needs it")]
-                #[expect(clippy::allow_attributes, reason = "the generators write them")]
-                pub mod v1 {
-                    generated!("mall.", stringify!($api), ".v1.rs");
-                    generated!("mall.", stringify!($api), ".v1.debug.rs");
-                    generated!("mall.", stringify!($api), ".v1.serde.rs");
-                    generated!("mall.", stringify!($api), ".v1.rest.rs");
-                }
-            }
-        )+
-
-        /// REST in front of each API: its routes, a transcoder, and what makes a gRPC client serve it.
-        pub mod rest {
-            generated!("rest.rs");
-            $(
-                #[doc = concat!("REST in front of `mall.", stringify!($api), ".v1`.")]
-                #[expect(rustdoc::redundant_explicit_links, reason = "the generator writes them")]
-                pub mod $api {
-                    use crate as mall;
-                    generated!(stringify!($api), "/transcoder.rest.rs");
-                    generated!(stringify!($api), "/forward.rs");
-                }
-            )+
-        }
-
-        /// Each API as an OpenAPI 3.1 document in JSON.
-        pub mod openapi {
-            $(
-                #[doc = concat!("Of `mall.", stringify!($api), ".v1`.")]
-                pub const $constant: &str =
-                    include_str!(concat!(env!("OUT_DIR"), "/", stringify!($api), "/openapi.json"));
-            )+
-        }
-    };
-}
-
-apis! {
-    user USER
-}
+include!(concat!(env!("OUT_DIR"), "/apis.rs"));
 
 /// The packages `mall.access.*`.
 pub mod access {
     /// The package `mall.access.v1`: who may call a method.
     pub mod v1 {
-        generated!("mall.access.v1.rs");
+        include!(concat!(env!("OUT_DIR"), "/mall.access.v1.rs"));
     }
 }
