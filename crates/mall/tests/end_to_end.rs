@@ -20,16 +20,7 @@ const PATH: [&str; 4] = ["user.api server", "user.api client", "user.rpc server"
 
 /// Asks for `url` until `read` finds what it looks for in the answer: spans are on their way for a moment.
 async fn eventually<T>(mall: &Mall, url: &str, read: impl Fn(&Value) -> Option<T>) -> T {
-    let found = async {
-        loop {
-            let answer = mall.get(url).await;
-            if let Some(found) = serde_json::from_slice(answer.body()).ok().and_then(|json| read(&json)) {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), found).await.unwrap_or_else(|_| panic!("nothing found at {url}"))
+    testkit::eventually(url, async || read(&serde_json::from_slice(mall.get(url).await.body()).ok()?)).await
 }
 
 /// A trace that is all there: with as many spans as the path is long.

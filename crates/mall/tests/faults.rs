@@ -4,40 +4,38 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use rpc::lifecycle::Lifecycle;
 use serde_json::json;
+use testkit::eventually;
 use testkit::process::{Mall, Signal, json as body, signal};
 use testkit::shopper::{Shopper, trace_id};
 use testkit::trace::Trace;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 const MALL: &str = env!("CARGO_BIN_EXE_mall");
 
 /// A collector of this test's own: the viewer, in this process.
 struct Collector {
-    lifecycle: Lifecycle,
     otlp: SocketAddr,
     query: String,
 }
 
 impl Collector {
-    /// One whose OTLP port is `port`, or a free one for 0.
-    async fn start(port: u16) -> Self {
+    async fn start() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let otlp_grpc = SocketAddr::from(([127, 0, 0, 1], port));
-        let config = viewer::Config { listen: any, otlp_grpc, otlp_http: any, admin: any, ..Default::default() };
-        let lifecycle = Lifecycle::new();
-        let viewer = viewer::Viewer::bind(config, lifecycle.clone()).await.unwrap();
+        let config = viewer::Config { listen: any, otlp_grpc: any, otlp_http: any, admin: any, ..Default::default() };
+        let viewer = viewer::Viewer::bind(config, Lifecycle::new()).await.unwrap();
         let addresses = viewer.addresses();
         let (otlp, query) = (addresses.otlp_grpc, format!("http://{}", addresses.ui));
         tokio::spawn(viewer.serve());
-        Self { lifecycle, otlp, query }
+        Self { otlp, query }
     }
 
     async fn trace(&self, mall: &Mall, id: &str) -> Option<Trace> {
@@ -48,12 +46,7 @@ impl Collector {
 
 /// Waits until `holds`.
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what}: not in a minute"));
+    eventually(what, async || holds().await.then_some(())).await;
 }
 
 /// The value of a counter of a service, all its series together.
@@ -66,47 +59,74 @@ async fn counter(mall: &Mall, service: &str, name: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_or_hangs_costs_no_request() {
-    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
-    let mall = Mall::of(MALL).argument("--otlp").argument(&format!("http://{address}")).start().await;
+    // The port is the test's own all the time: while nobody listens there, the system refuses connections.
+    let port = TcpSocket::new_v4().unwrap();
+    port.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = port.local_addr().unwrap();
+    let mall = Mall::of(MALL)
+        .argument("--otlp")
+        .argument(&format!("http://{address}"))
+        .variable("MALL__TELEMETRY__QUEUE__TIMEOUT", "1s")
+        .start()
+        .await;
     let shopper = Shopper::new(&mall, "15838607661").await;
+    // The shopper has registered and logged in.
+    let asked = AtomicU32::new(2);
     let ask = async || {
         let answer = shopper.user_info(&mall).await;
         assert_eq!(answer.status(), 200);
+        asked.fetch_add(1, Ordering::Relaxed);
         trace_id(&answer)
+    };
+    // Each request has a span of its own in the gateway and one for its call. Every one is sent or dropped, and counted;
+    // waits for that, and gives the number of the dropped.
+    let settled = async || {
+        let counted = async || {
+            let sent = counter(&mall, "user.api", "mall_telemetry_spans_sent").await;
+            let dropped = counter(&mall, "user.api", "mall_telemetry_spans_dropped").await;
+            (sent + dropped == f64::from(2 * asked.load(Ordering::Relaxed))).then_some(dropped)
+        };
+        eventually("as many spans are sent or dropped as were made", counted).await
     };
     for _ in 0..50 {
         ask().await;
     }
-    until("dropped spans are counted", async || counter(&mall, "user.api", "mall_telemetry_spans_dropped").await > 0.0)
-        .await;
+    assert_eq!(settled().await, 104.0, "nothing can be sent");
 
-    let collector = Collector::start(address.port()).await;
-    assert_eq!(collector.otlp, address);
-    until("spans arrive when the collector is there", async || collector.trace(&mall, &ask().await).await.is_some())
-        .await;
-    let sent = counter(&mall, "user.api", "mall_telemetry_spans_sent").await;
-    assert!(sent > 0.0);
-    collector.lifecycle.drain();
+    let collector = Collector::start().await;
+    let closed = CancellationToken::new();
+    let relay = tokio::spawn(relay(port.listen(64).unwrap(), collector.otlp, closed.clone()));
+    let before = eventually("spans arrive when the collector is there", async || {
+        let id = ask().await;
+        let dropped = settled().await;
+        collector.trace(&mall, &id).await.map(|_| dropped)
+    })
+    .await;
 
-    // Takes connections and says nothing.
-    let mut hanging = TcpListener::bind(address).await;
-    while hanging.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        hanging = TcpListener::bind(address).await;
-    }
-    let hanging = hanging.unwrap();
-    let silent = tokio::spawn(async move {
-        let mut held = vec![];
-        while let Ok((stream, _)) = hanging.accept().await {
-            held.push(stream);
-        }
-    });
+    // From now on it takes connections and says nothing.
+    closed.cancel();
     for _ in 0..50 {
         ask().await;
     }
-    silent.abort();
+    assert_eq!(settled().await, before + 100.0, "nothing is answered");
+    relay.abort();
+}
+
+/// Passes connections on to `target` until `closed`; then those there are, and those that come, get no answer.
+async fn relay(listener: TcpListener, target: SocketAddr, closed: CancellationToken) {
+    while let Ok((mut caller, _)) = listener.accept().await {
+        let closed = closed.clone();
+        tokio::spawn(async move {
+            let pass = async {
+                let mut there = TcpStream::connect(target).await?;
+                tokio::io::copy_bidirectional(&mut caller, &mut there).await
+            };
+            if closed.run_until_cancelled(pass).await.is_none() {
+                std::future::pending::<()>().await;
+            }
+            drop(caller);
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,18 +161,30 @@ async fn a_hanging_service_is_504() {
     assert_eq!(shopper.user_info(&mall).await.status(), 200);
 
     let url = format!("{}/api/traces/{}", mall.url("viewer"), trace_id(&answer));
-    until("the span is marked", async || {
-        let trace = mall.get(&url).await;
-        let text = String::from_utf8_lossy(trace.body()).into_owned();
-        text.contains("DEADLINE_EXCEEDED") && text.contains("504")
+    until("the spans are marked", async || {
+        let trace = body(&mall.get(&url).await);
+        let has = |key: &str, value: serde_json::Value| {
+            let tags = trace["data"][0]["spans"].as_array().into_iter().flatten();
+            tags.flat_map(|span| span["tags"].as_array())
+                .flatten()
+                .any(|tag| tag["key"] == key && tag["value"] == value)
+        };
+        has("http.response.status_code", json!(504)) && has("rpc.response.status_code", json!("DEADLINE_EXCEEDED"))
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_under_load_fails_no_request_and_loses_no_span() {
-    let collector = Collector::start(0).await;
-    let mall = Mall::of(MALL).argument("--otlp").argument(&format!("http://{}", collector.otlp)).start().await;
+    let collector = Collector::start().await;
+    let mall = Mall::of(MALL)
+        .argument("--otlp")
+        .argument(&format!("http://{}", collector.otlp))
+        // What is said on the command line counts for more.
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+        .variable("OTEL_TRACES_EXPORTER", "none")
+        .start()
+        .await;
     let shopper = Shopper::new(&mall, "15838607661").await;
     let shared = Arc::new((mall, shopper, Mutex::new(vec![]), AtomicUsize::new(0), AtomicBool::new(false)));
     let load: Vec<_> = (0..8)
@@ -185,7 +217,7 @@ async fn a_stop_under_load_fails_no_request_and_loses_no_span() {
     stopping.store(true, Ordering::SeqCst);
     mall.signal(Signal::TERM);
     for task in load {
-        task.await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
     }
     until("the mall ends", async || mall.services().is_empty()).await;
     let answered = answered.lock().await;

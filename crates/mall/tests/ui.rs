@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::chromium::{self, Browser};
+use testkit::eventually;
 use testkit::process::{self, Mall};
 use testkit::shopper::{Shopper, trace_id};
 use testkit::trace::Trace;
@@ -47,16 +47,11 @@ async fn ask_who_i_am(mall: &Mall) -> String {
     assert_eq!((answer.status().as_u16(), &process::json(&answer)["name"]), (200, &"Ann".into()));
     let id = trace_id(&answer);
     let url = format!("{}/api/traces/{id}", mall.url("viewer"));
-    let stored = async {
-        loop {
-            let trace = Trace::from_jaeger(&process::json(&mall.get(&url).await));
-            if trace.is_some_and(|trace| trace.spans.len() >= ROWS.len()) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), stored).await.unwrap();
+    eventually("the trace is stored", async || {
+        let trace = Trace::from_jaeger(&process::json(&mall.get(&url).await))?;
+        (trace.spans.len() >= ROWS.len()).then_some(())
+    })
+    .await;
     id
 }
 
@@ -154,5 +149,23 @@ async fn a_request_is_seen_in_every_view() {
     browser.click_text("header a", "System Architecture").await;
     browser.wait_until(ARROWS, &json!([["user.api", "user.rpc"]])).await;
 
+    assert_eq!(browser.problems(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_made_from_the_docs() {
+    let Some(browser) = chromium::start().await else { return };
+    let mall = Mall::of(MALL).start().await;
+    browser.open(&(mall.url("user.api") + "/docs")).await;
+    for path in ["/api/user/register", "/api/user/login", "/api/user/userinfo"] {
+        browser.wait_for_text_in("summary .path", path).await;
+    }
+    browser.click_text("summary .path", "/api/user/register").await;
+    let account = json!({ "name": "Ann", "gender": 2, "mobile": "15838607661", "password": "correct-horse-7" });
+    let body = json!(account.to_string());
+    browser.eval(&format!("document.querySelector('details[open] textarea').value = {body}")).await;
+    browser.click("details[open] button[type=submit]").await;
+    browser.wait_for_text_in("details[open] output", "200").await;
+    browser.wait_for_text_in("details[open] output", "\"mobile\": \"15838607661\"").await;
     assert_eq!(browser.problems(), [""; 0]);
 }

@@ -1,9 +1,11 @@
-//! What tests of several crates share: databases, free ports, captured spans, real parts.
+//! What tests of several crates share: databases, a whole mall, its answers and traces, real parts.
 
 #![warn(missing_docs)]
 
 pub mod chromium;
 pub mod database;
+mod eventually;
+pub mod http;
 pub mod jaeger;
 pub mod part;
 pub mod process;
@@ -11,3 +13,5 @@ pub mod requirement;
 pub mod shopper;
 pub mod trace;
 pub mod zipkin;
+
+pub use self::eventually::eventually;

@@ -23,20 +23,21 @@ const UNTIL_INPUT_CLOSES: &str =
 /// Gives the part our pipes as descriptors 3 and 4, as `--remote-debugging-pipe` has them; it ends when they close.
 const WITH_PIPES: &str = r#""$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$0""#;
 
-/// Where a part is, by `scripts/parts`, which says what the parts are and where they are kept; without it see
-/// [`requirement::missing`].
+/// Where a part is; without it see [`requirement::missing`].
 ///
 /// # Panics
 ///
 /// Panics if the part is required but missing.
 pub fn find(name: &str) -> Option<PathBuf> {
+    path(name).inspect_err(|why| requirement::missing(name, why)).ok()
+}
+
+/// Where a part is, by `scripts/parts`, which says what the parts are and where they are kept; or how to get it.
+pub(crate) fn path(name: &str) -> Result<PathBuf, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/parts");
     let found = Command::new(&script).args(["path", name]).output().expect("run scripts/parts");
-    if !found.status.success() {
-        requirement::missing(name, format_args!("get it by: scripts/parts {name}"));
-        return None;
-    }
-    Some(PathBuf::from(String::from_utf8_lossy(&found.stdout).trim_end()))
+    let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim_end());
+    if found.status.success() { Ok(path) } else { Err(format!("get it by: scripts/parts {name}")) }
 }
 
 /// A command that is given a directory of its own, which goes with it; what it would leave at home goes there too.

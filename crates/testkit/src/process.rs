@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 pub use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,6 +19,8 @@ use tokio::process::{Child, Command};
 
 pub use self::logs::Logs;
 pub use self::system::{children, gone, signal};
+pub use crate::http::json;
+use crate::http::{Client, Error};
 
 /// How long a mall may take to start, and to stop; tests on a busy machine are slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -86,8 +86,7 @@ impl Builder {
             .spawn()
             .expect("start mall");
         let logs = Logs::of(&mut child);
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        Mall { child, logs, data, _temporary: temporary, addresses: Value::Null, client }
+        Mall { child, logs, data, _temporary: temporary, addresses: Value::Null, client: Client::default() }
     }
 }
 
@@ -99,7 +98,7 @@ pub struct Mall {
     data: PathBuf,
     _temporary: Option<TempDir>,
     addresses: Value,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client,
 }
 
 impl Mall {
@@ -136,12 +135,8 @@ impl Mall {
     }
 
     /// Sends a request, whose URI is absolute.
-    pub async fn try_send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
-        let (head, body) = self.client.request(request).await?.into_parts();
-        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    pub async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
+        self.client.try_send(request).await
     }
 
     /// GET of `url`.
@@ -196,10 +191,4 @@ impl Drop for Mall {
             eprintln!("---- what mall wrote ----\n{}\n----", self.logs.text());
         }
     }
-}
-
-/// The body of an answer as JSON.
-pub fn json(response: &Response<Bytes>) -> Value {
-    serde_json::from_slice(response.body())
-        .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(response.body())))
 }

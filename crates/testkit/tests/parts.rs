@@ -3,10 +3,8 @@
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::Request;
+use testkit::http::Client;
 use testkit::{chromium, jaeger, zipkin};
 
 /// A page that complains, throws, asks for what is not there and shows a text later.
@@ -22,11 +20,8 @@ const PAGE: &str = r#"<!doctype html><title>Test</title><link rel="icon" href="d
 
 /// Status and body of a GET; `None` when nobody listens.
 async fn ask(url: String) -> Option<(u16, String)> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let answer = client.get(url.parse().expect("a URL")).await.ok()?;
-    let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.expect("a body").to_bytes();
-    Some((status, String::from_utf8_lossy(&body).into_owned()))
+    let answer = Client::default().try_send(Request::get(url).body(Default::default()).expect("a URL")).await.ok()?;
+    Some((answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned()))
 }
 
 #[tokio::test]

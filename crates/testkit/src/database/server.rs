@@ -3,11 +3,13 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::part;
 
 /// Follows orders, one a line, and answers each with an exit code; when the pipe closes, because the server was dropped
 /// or because the test process is gone, it ends the server and removes the data. Then nobody reads what it writes: it
@@ -62,7 +64,8 @@ impl Server {
 
     /// Like [`Server::start`]; `prepare` may put files into the data directory before the server reads them.
     pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<Self, String> {
-        let (postgres, initdb, owner) = (program("postgres")?, program("initdb")?, Owner::needed()?);
+        let (initdb, owner) = (part::path("postgres")?, Owner::needed()?);
+        let postgres = initdb.with_file_name("postgres");
         let directory = tempfile::Builder::new().prefix("mall-postgres-").tempdir().map_err(text)?.keep();
         own(owner, &directory)?;
         let mut command = Command::new("sh");
@@ -199,17 +202,6 @@ impl Owner {
 fn own(owner: Option<Owner>, path: &Path) -> Result<(), String> {
     let Some(Owner { uid, gid }) = owner else { return Ok(()) };
     std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(text)
-}
-
-/// A program of PostgreSQL: Debian keeps them out of the search path.
-fn program(name: &str) -> Result<PathBuf, String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut directories: Vec<_> = std::env::split_paths(&path).collect();
-    let mut versions: Vec<_> = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(version.file_name().to_string_lossy().parse::<u32>().ok()));
-    directories.extend(versions.iter().map(|version| version.path().join("bin")));
-    let found = directories.into_iter().map(|directory| directory.join(name)).find(|program| program.is_file());
-    found.ok_or_else(|| format!("there is no `{name}`: install PostgreSQL (apt-get install postgresql)"))
 }
 
 fn text(error: std::io::Error) -> String {

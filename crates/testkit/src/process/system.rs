@@ -1,11 +1,10 @@
 //! Processes that are not our own children: which there are, and telling them to end.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
+use crate::eventually;
 
 /// The children of a process that have not ended: their ids and command lines.
 pub fn children(parent: u32) -> Vec<(u32, String)> {
@@ -18,16 +17,9 @@ pub fn children(parent: u32) -> Vec<(u32, String)> {
 
 /// Waits until none of these processes is left; panics when one stays.
 pub async fn gone(pids: &[u32]) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let left: Vec<_> = processes().into_iter().filter(|process| pids.contains(&process.pid)).collect();
-        if left.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < until, "still there: {left:?}");
-        // No one else's child can be awaited.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    // No one else's child can be awaited.
+    let left = || processes().iter().any(|process| pids.contains(&process.pid));
+    eventually(&format!("the processes {pids:?} end"), async || (!left()).then_some(())).await;
 }
 
 /// Sends a signal to a process.
@@ -36,7 +28,6 @@ pub fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).expect("send a signal");
 }
 
-#[derive(Debug)]
 struct Process {
     pid: u32,
     parent: u32,
