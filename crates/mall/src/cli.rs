@@ -58,7 +58,7 @@ Examples:
   MALL__DATABASE=postgres://user@db/user mall migrate user.rpc")]
     Migrate {
         /// The services whose databases to migrate
-        #[arg(value_name = "NAME", required = true, value_parser = named(Service::has_database))]
+        #[arg(value_name = "NAME", required = true, value_parser = named(Service::is_domain))]
         services: Vec<&'static Service>,
         #[command(flatten)]
         files: Files,
@@ -96,7 +96,7 @@ struct Files {
     /// A configuration file, laid over the one compiled in
     #[arg(long, env = "MALL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A directory with a file NAME.yaml for the service; --config comes before it
+    /// A directory that may have a file NAME.yaml, laid over the one compiled in; --config comes before it
     #[arg(long, env = "MALL_CONFIG_DIR", value_name = "DIR")]
     config_dir: Option<PathBuf>,
 }

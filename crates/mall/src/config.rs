@@ -1,4 +1,7 @@
 //! What a process runs with, in layers: the file compiled in, a file named by the caller, environment variables.
+//!
+//! No crate does all of this: every value knows its file and line, a wrong key is answered by the nearest right one, and
+//! a scalar has the type of its field, so that a password `0123` stays a text. figment has the layers and no lines.
 
 mod de;
 mod error;
@@ -12,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use self::de::{Fault, What};
 pub(crate) use self::error::Error;
-use self::tree::{Map, Node, Origin, Value};
+pub(crate) use self::tree::Origin;
+use self::tree::{Map, Node, Value};
 
 /// What every variable that sets a configuration key begins with; sections are parted by two underscores as well.
 const PREFIX: &str = "MALL__";
@@ -41,17 +45,36 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// `file`, or `NAME.yaml` in `dir`, and this process's environment.
+    /// `file`, or `NAME.yaml` in `dir` if it has one, and this process's environment.
     pub(crate) fn new(file: Option<PathBuf>, dir: Option<PathBuf>) -> Self {
         let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Self { file, dir, variables: variables.filter(|(name, _)| name.starts_with(PREFIX)).collect() }
     }
 
     /// The same, and a variable more.
-    pub(crate) fn with(mut self, name: String, value: &str) -> Self {
-        self.variables.retain(|(other, _)| *other != name);
-        self.variables.push((name, value.into()));
+    pub(crate) fn with(self, name: &str, value: &str) -> Self {
+        let mut sources = self.without(name);
+        sources.variables.push((name.to_owned(), value.into()));
+        sources
+    }
+
+    /// The same, without a variable.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.variables.retain(|(other, _)| other != name);
         self
+    }
+
+    /// The file for the process `name`, if there is one.
+    fn named(&self, name: &str) -> Result<Option<PathBuf>, Error> {
+        match (&self.file, &self.dir) {
+            (Some(file), _) => Ok(Some(file.clone())),
+            // Not every process needs a file there, but a directory that is mistyped must not go unnoticed.
+            (None, Some(dir)) => {
+                std::fs::read_dir(dir).map_err(|source| Error::File { path: dir.clone(), source })?;
+                Ok(Some(dir.join(format!("{name}.yaml"))).filter(|path| path.try_exists().unwrap_or(true)))
+            }
+            (None, None) => Ok(None),
+        }
     }
 }
 
@@ -71,10 +94,9 @@ impl Document {
     /// Reads all layers for the process `name`, whose own file is `built_in`.
     pub(crate) fn read(name: &'static str, built_in: &str, sources: &Sources) -> Result<Self, Error> {
         let mut map = layer(built_in, &|line| Origin::BuiltIn { name, line })?;
-        let named = sources.file.clone().or_else(|| Some(sources.dir.as_ref()?.join(format!("{name}.yaml"))));
-        if let Some(path) = named {
+        if let Some(path) = sources.named(name)? {
             let text = std::fs::read_to_string(&path);
-            let text = text.map_err(|source| Error::File { path: path.clone(), name, source })?;
+            let text = text.map_err(|source| Error::File { path: path.clone(), source })?;
             tree::merge(&mut map, layer(&text, &|line| Origin::File { path: path.clone(), line })?);
         }
         for (variable, value) in &sources.variables {

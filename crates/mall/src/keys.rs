@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// The services that have a key.
 pub(crate) fn names() -> Vec<&'static str> {
-    services::ALL.iter().filter(|service| service.has_database()).map(|service| service.name).collect()
+    services::ALL.iter().filter(|service| service.is_domain()).map(|service| service.name).collect()
 }
 
 /// A private Secret for the service itself, to be mounted at `keys/private`, and a public one for everybody, to be

@@ -12,9 +12,6 @@ use crate::services::Service;
 /// Set by a supervisor for its children: standard input is a pipe whose end means that the child must end.
 pub(crate) const SUPERVISED: &str = "MALL_SUPERVISED";
 
-/// The most time between the word to end and the end: a drain takes 5 s at most and the last spans 3 s.
-pub(crate) const END: Duration = Duration::from_secs(9);
-
 pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
     let process = service.configure(sources)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
@@ -22,8 +19,9 @@ pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
         let telemetry = telemetry::init(&process.telemetry)?;
         let lifecycle = Lifecycle::on_signals()?;
         if std::env::var_os(SUPERVISED).is_some() {
-            let lifecycle = lifecycle.clone();
-            std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || follow_supervisor(&lifecycle))?;
+            let (lifecycle, end) = (lifecycle.clone(), process.end());
+            let follow = move || follow_supervisor(&lifecycle, end);
+            std::thread::Builder::new().name("supervisor".to_owned()).spawn(follow)?;
         }
         let served = process.section.serve(lifecycle).await;
         telemetry.shutdown().await;
@@ -31,11 +29,12 @@ pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
     })
 }
 
-/// Drains when the supervisor closes its end of the pipe, which the kernel does for it if it is killed.
-fn follow_supervisor(lifecycle: &Lifecycle) {
+/// Drains when the supervisor closes its end of the pipe, which the kernel does for it if it is killed; ends the process
+/// if it is still there after `end`.
+fn follow_supervisor(lifecycle: &Lifecycle, end: Duration) {
     let mut input = std::io::stdin();
     while input.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
     lifecycle.drain();
-    std::thread::sleep(END);
+    std::thread::sleep(end);
     std::process::exit(1);
 }

@@ -1,8 +1,10 @@
 //! The services of mall, as data: a new one is an entry in the table and an arm in each match.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::config::{self, Document, Sources};
+use crate::config::{self, Document, Origin, Sources};
 
 /// One process of mall.
 #[derive(Debug)]
@@ -77,22 +79,51 @@ impl Service {
         Ok(Process { telemetry: document.telemetry()?, section })
     }
 
-    /// Whether it keeps data, and with that a key of its own.
-    pub(crate) fn has_database(&self) -> bool {
-        matches!(self.kind, Kind::User)
+    /// Like [`Service::configure`], where the environment is for all services: a variable whose section this one has not
+    /// is left out, and told with the reason.
+    pub(crate) fn configure_among(&self, sources: &Sources) -> Result<(Process, Foreign), config::Error> {
+        let (mut sources, mut foreign) = (sources.clone(), Foreign::new());
+        loop {
+            match self.configure(&sources) {
+                Err(config::Error::UnknownKey { origin: Origin::Variable(name), key, name: service, hint })
+                    if !key.contains('.') =>
+                {
+                    sources = sources.without(&name);
+                    let origin = Origin::Variable(name.clone());
+                    foreign.insert(name, config::Error::UnknownKey { origin, name: service, key, hint });
+                }
+                other => return Ok((other?, foreign)),
+            }
+        }
+    }
+
+    /// Whether it is a domain of its own: it has a database, and a key with which it signs tokens.
+    pub(crate) fn is_domain(&self) -> bool {
+        match self.kind {
+            Kind::User => true,
+            Kind::Gateway(..) => false,
+            #[cfg(feature = "viewer")]
+            Kind::Viewer => false,
+        }
     }
 
     /// The service that it calls.
     pub(crate) fn upstream(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Gateway(_, upstream) => Some(upstream),
-            _ => None,
+            Kind::User => None,
+            #[cfg(feature = "viewer")]
+            Kind::Viewer => None,
         }
     }
 
     /// Whether it takes the traces of the others.
     pub(crate) fn is_viewer(&self) -> bool {
-        !matches!(self.kind, Kind::Gateway(..) | Kind::User)
+        match self.kind {
+            Kind::Gateway(..) | Kind::User => false,
+            #[cfg(feature = "viewer")]
+            Kind::Viewer => true,
+        }
     }
 
     /// What stops first has the smallest number: callers before those they call, and the viewer after the last span.
@@ -106,11 +137,27 @@ impl Service {
     }
 }
 
+/// Variables in the environment that are not for a service, each with why.
+pub(crate) type Foreign = BTreeMap<String, config::Error>;
+
 /// A service's configuration.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) telemetry: telemetry::Config,
     pub(crate) section: Section,
+}
+
+impl Process {
+    /// The most time between the word to end and the end: the drain, three seconds for the last spans, and one to spare.
+    pub(crate) fn end(&self) -> Duration {
+        let drain = match &self.section {
+            Section::Gateway(_, config) => config.drain,
+            Section::User(config) => config.server.drain,
+            #[cfg(feature = "viewer")]
+            Section::Viewer(_) => Duration::from_secs(3),
+        };
+        drain.saturating_add(Duration::from_secs(4))
+    }
 }
 
 /// The part of it that is the service's own.
@@ -136,10 +183,12 @@ impl Section {
 
     /// Brings the service's database to the newest schema, if it has one.
     pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
-        if let Self::User(config) = self {
-            db::Pool::new(&config.database, &config.pool)?.migrate(user::MIGRATIONS).await?;
+        match self {
+            Self::User(config) => Ok(db::Pool::new(&config.database, &config.pool)?.migrate(user::MIGRATIONS).await?),
+            Self::Gateway(..) => Ok(()),
+            #[cfg(feature = "viewer")]
+            Self::Viewer(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Every address it listens on, with the key that sets it: the main one first, the admin one last.

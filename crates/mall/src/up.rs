@@ -18,7 +18,6 @@ use self::console::Console;
 use self::data::DataDir;
 use self::fleet::Fleet;
 use self::plan::Plan;
-use crate::config::Sources;
 use crate::keys;
 
 #[derive(clap::Args, Debug)]
@@ -26,7 +25,7 @@ pub(crate) struct Options {
     /// Where keys and databases are kept from one run to the next
     #[arg(long, env = "MALL_DATA_DIR", value_name = "DIR", default_value = ".mall")]
     data_dir: PathBuf,
-    /// A directory with a file NAME.yaml for every service
+    /// A directory that may have a file NAME.yaml for each service, laid over the one compiled in
     #[arg(long, env = "MALL_CONFIG_DIR", value_name = "DIR")]
     config_dir: Option<PathBuf>,
     /// Sends traces to this OTLP collector in place of the viewer: HTTP on port 4318, gRPC on any other
@@ -60,8 +59,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 /// All that must be true before the first service is started.
 async fn prepare(options: &Options) -> anyhow::Result<(DataDir, Plan)> {
     let data = DataDir::open(&options.data_dir)?;
-    let sources = Sources::new(None, options.config_dir.clone());
-    let plan = Plan::make(&data, sources, options.otlp.as_ref(), options.free_ports)?;
+    let plan = Plan::make(&data, options)?;
     plan.check_ports(data.was_left()).await?;
     auth::keys::generate(&data.keys(), &keys::names())?;
     for member in &plan.members {

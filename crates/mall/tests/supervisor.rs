@@ -1,8 +1,11 @@
 //! `mall up` keeps its services running, stops them in order, and leaves none behind however it ends.
 
 use std::net::TcpListener;
+use std::path::Path;
 
-use testkit::process::{Mall, Signal, gone, signal};
+use testkit::eventually;
+use testkit::process::{Mall, Signal, gone, json, signal};
+use testkit::shopper::Shopper;
 
 const MALL: &str = env!("CARGO_BIN_EXE_mall");
 
@@ -40,7 +43,14 @@ async fn a_killed_supervisor_leaves_no_child_and_a_directory_for_the_next() {
 
 #[tokio::test]
 async fn a_killed_service_is_started_again_on_its_port() {
-    let mall = Mall::of(MALL).start().await;
+    // On Linux also when the binary is not there any more; a link, for to copy it would take long.
+    let dir = tempfile::tempdir_in(Path::new(MALL).parent().unwrap()).unwrap();
+    let program = dir.path().join("mall");
+    std::fs::hard_link(MALL, &program).unwrap();
+    let mall = Mall::of(program.to_str().unwrap()).start().await;
+    if cfg!(target_os = "linux") {
+        std::fs::remove_file(&program).unwrap();
+    }
     let ready = format!("http://{}/readyz", mall.address("user.rpc", "admin"));
     for _ in 0..2 {
         let before = mall.services()["user.rpc"];
@@ -78,11 +88,44 @@ async fn a_service_that_cannot_start_ends_all() {
 
 #[tokio::test]
 async fn a_mistake_in_a_configuration_is_told_before_anything_starts() {
-    let mut mall = Mall::of(MALL).variable("MALL__TELEMETRY__SAMPELR", "1").spawn();
-    assert_eq!(mall.wait().await.code(), Some(1));
-    let said = mall.logs().line("MALL__TELEMETRY__SAMPELR").await.unwrap();
-    assert!(said.contains("did you mean `sampler`?"), "{said}");
-    assert!(!mall.data().join("keys").exists());
+    // The last is a key of one service, and none in it.
+    for (variable, part) in [
+        ("MALL__TELEMETRY__SAMPELR", "did you mean `sampler`?"),
+        ("MALL__NONSENSE", "no key `nonsense`"),
+        ("MALL__POOL__SIZ", "did you mean `size`?"),
+    ] {
+        let mut mall = Mall::of(MALL).variable(variable, "1").spawn();
+        assert_eq!(mall.wait().await.code(), Some(1));
+        let said = mall.logs().line(variable).await.unwrap();
+        assert!(said.contains(part), "{said}");
+        assert!(!mall.data().join("keys").exists());
+    }
+}
+
+#[tokio::test]
+async fn files_are_for_the_services_they_name() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("user.api.yaml"), "limits:\n  body_bytes: 10\n").unwrap();
+    let mall = Mall::of(MALL).argument("--config-dir").argument(dir.path().to_str().unwrap()).start().await;
+    let answer = mall.post("user.api", "/api/user/login", None, &serde_json::json!({ "mobile": "15838607661" })).await;
+    assert_eq!(answer.status(), 413);
+}
+
+#[tokio::test]
+async fn variables_are_for_the_services_that_have_the_key() {
+    let mall = Mall::of(MALL)
+        .variable("MALL__POOL__SIZE", "5")
+        .variable("OTEL_RESOURCE_ATTRIBUTES", "service.name=all,deployment.environment.name=test")
+        .start()
+        .await;
+    Shopper::new(&mall, "15838607661").await;
+    let services = mall.url("viewer") + "/api/services";
+    eventually("both services have sent spans", async || {
+        let names = json(&mall.get(&services).await)["data"].clone();
+        assert!(!names.to_string().contains("\"all\""), "{names}");
+        (names == serde_json::json!(["user.api", "user.rpc"])).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -90,11 +133,7 @@ async fn a_taken_port_is_named_before_anything_starts() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
-    for (name, text) in
-        [("user.api", format!("listen: 0.0.0.0:{port}")), ("user.rpc", String::new()), ("viewer", String::new())]
-    {
-        std::fs::write(dir.path().join(format!("{name}.yaml")), text).unwrap();
-    }
+    std::fs::write(dir.path().join("user.api.yaml"), format!("listen: 0.0.0.0:{port}")).unwrap();
     let data = dir.path().join("data");
     let output = tokio::process::Command::new(MALL)
         .args(["up", "--data-dir"])
@@ -139,10 +178,6 @@ async fn the_viewer_is_opened_in_the_browser_on_demand() {
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
 
     let mall = Mall::of(MALL).argument("--open").variable("PATH", &path).start().await;
-    let mut url = String::new();
-    while url.is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        url = std::fs::read_to_string(&opened).unwrap_or_default();
-    }
-    assert_eq!(url, mall.url("viewer"));
+    let read = async || std::fs::read_to_string(&opened).ok().filter(|url| !url.is_empty());
+    assert_eq!(eventually("a browser is opened", read).await, mall.url("viewer"));
 }

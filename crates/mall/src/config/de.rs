@@ -93,18 +93,6 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
     }
 }
 
-/// A scalar is what its field wants it to be: `0.1` is a number for a number and a text for a text.
-macro_rules! parsed {
-    ($($method:ident $visit:ident $type:ty,)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            match self.text().and_then(|text| text.parse::<$type>().ok()) {
-                Some(value) => visitor.$visit(value),
-                None => self.deserialize_any(visitor),
-            }
-        }
-    )*};
-}
-
 impl Node {
     fn text(&self) -> Option<&str> {
         match &self.value {
@@ -133,29 +121,19 @@ impl<'de> de::Deserializer<'de> for &Node {
             Value::Scalar { text, quoted: false } if matches!(text.as_str(), "true" | "false") => {
                 visitor.visit_bool(text == "true")
             }
-            Value::Scalar { text, quoted: false } => match (text.parse::<i64>(), text.parse::<f64>()) {
-                (Ok(number), _) => visitor.visit_i64(number),
-                (_, Ok(number)) => visitor.visit_f64(number),
-                _ => visitor.visit_str(text),
-            },
+            Value::Scalar { text, quoted: false } => {
+                match (text.parse::<u64>(), text.parse::<i64>(), text.parse::<f64>()) {
+                    (Ok(number), ..) => visitor.visit_u64(number),
+                    (_, Ok(number), _) => visitor.visit_i64(number),
+                    (.., Ok(number)) => visitor.visit_f64(number),
+                    _ => visitor.visit_str(text),
+                }
+            }
             Value::Scalar { text, .. } => visitor.visit_str(text),
         }
     }
 
-    parsed! {
-        deserialize_bool visit_bool bool,
-        deserialize_i8 visit_i8 i8,
-        deserialize_i16 visit_i16 i16,
-        deserialize_i32 visit_i32 i32,
-        deserialize_i64 visit_i64 i64,
-        deserialize_u8 visit_u8 u8,
-        deserialize_u16 visit_u16 u16,
-        deserialize_u32 visit_u32 u32,
-        deserialize_u64 visit_u64 u64,
-        deserialize_f32 visit_f32 f32,
-        deserialize_f64 visit_f64 f64,
-    }
-
+    /// `0.1` is a number for a number and a text for a text.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.text() {
             Some(text) => visitor.visit_str(text),
@@ -210,6 +188,6 @@ impl<'de> de::Deserializer<'de> for &Node {
     }
 
     forward_to_deserialize_any! {
-        char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }

@@ -8,9 +8,9 @@ use super::tree::Origin;
 /// Why a configuration cannot be used: one problem, where it is, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// A file that was named is not there, or not readable.
-    #[error("cannot read {path}: give --config a file, or --config-dir a directory that has {name}.yaml", path = path.display())]
-    File { path: PathBuf, name: &'static str, source: io::Error },
+    /// A file or directory that was named is not there, or not readable.
+    #[error("cannot read {path}: give --config a file, or --config-dir a directory", path = path.display())]
+    File { path: PathBuf, source: io::Error },
     /// The text is no YAML mapping.
     #[error("{origin}: {what}")]
     Syntax { origin: Origin, what: String },

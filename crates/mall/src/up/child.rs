@@ -1,5 +1,6 @@
 //! One service as a child process: started, watched, started again when it crashes, and ended.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::console::Console;
 use crate::http as client;
-use crate::serve::{END, SUPERVISED};
+use crate::serve::SUPERVISED;
 
 /// The wait before the first new start; it doubles with each crash that follows.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -29,8 +30,10 @@ const SOUND: Duration = Duration::from_secs(30);
 pub(super) struct Keeper {
     pub(super) name: &'static str,
     pub(super) program: PathBuf,
-    pub(super) variables: Vec<(String, String)>,
+    pub(super) variables: Vec<(String, Option<OsString>)>,
     pub(super) admin: SocketAddr,
+    /// How long it may take to end.
+    pub(super) end: Duration,
     pub(super) console: Console,
 }
 
@@ -92,13 +95,17 @@ impl Keeper {
     }
 
     fn spawn(&self) -> std::io::Result<Child> {
-        Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+            .arg0("mall")
             .args(["serve", self.name])
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env(SUPERVISED, "1")
-            // These name one service or its file, and this is for all of them.
-            .env_remove("OTEL_SERVICE_NAME")
-            .env_remove("MALL_CONFIG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -109,7 +116,7 @@ impl Keeper {
     }
 
     async fn end(&self, mut child: Child) -> anyhow::Result<()> {
-        if tokio::time::timeout(END + Duration::from_secs(1), child.wait()).await.is_err() {
+        if tokio::time::timeout(self.end + Duration::from_secs(1), child.wait()).await.is_err() {
             self.console.say(&format!("{} does not end: it is killed", self.name));
             child.kill().await?;
         }

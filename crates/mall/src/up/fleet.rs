@@ -1,6 +1,7 @@
 //! All children together: started at once, ready together, stopped in order.
 
-use anyhow::Context as _;
+use std::path::PathBuf;
+
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,9 @@ struct Stage {
 
 impl Fleet {
     pub(super) fn start(plan: &Plan, console: &Console) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("find this program's own file")?;
+        // On Linux this is what runs, also when a build has replaced its file since.
+        let program: PathBuf =
+            if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
         let (failures, failure) = mpsc::channel(1);
         let mut fleet = Self { stages: Vec::new(), ready: Vec::new(), failure };
         for member in &plan.members {
@@ -35,6 +38,7 @@ impl Fleet {
                 program: program.clone(),
                 variables: member.variables.clone(),
                 admin: member.admin(),
+                end: member.process.end(),
                 console: console.clone(),
             };
             let stage = member.service.stage();

@@ -1,19 +1,33 @@
 //! What `mall up` is going to run: which services, on which addresses, with which settings.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use http::Uri;
 use serde_json::{Map, Value, json};
+use telemetry::semconv::SERVICE_NAME;
 use tokio::net::TcpListener;
 
+use super::Options;
 use super::data::DataDir;
 use crate::config::{self, Sources};
-use crate::services::{self, Process, Service};
+use crate::services::{self, Foreign, Process, Service};
 
-/// How long the children of a `mall up` that was killed may keep their ports.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// They name one service, or its file, and this is for all of them.
+const FOR_ONE: [&str; 2] = ["OTEL_SERVICE_NAME", "MALL_CONFIG"];
+
+/// They say where traces go, which `--otlp` says as well.
+const DESTINATION: [&str; 5] = [
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+];
+
+const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// Free ports are looked for in blocks, below the range that systems give to outgoing connections.
 const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -23,6 +37,8 @@ const BLOCK: u16 = 32;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) members: Vec<Member>,
+    /// Says that the block of free ports is ours.
+    _claim: Option<std::net::TcpListener>,
 }
 
 /// One service that will run.
@@ -32,8 +48,9 @@ pub(super) struct Member {
     pub(super) process: Process,
     /// By the key that sets it: the main one first, the admin one last.
     pub(super) addresses: Vec<(&'static str, SocketAddr)>,
-    /// Environment variables that make the service listen there and keep its data here.
-    pub(super) variables: Vec<(String, String)>,
+    /// Environment variables that make the service listen there and keep its data here; those without a value are for
+    /// others.
+    pub(super) variables: Vec<(String, Option<OsString>)>,
 }
 
 impl Member {
@@ -46,35 +63,71 @@ impl Member {
     }
 }
 
+/// What every service is given of the environment in another form than `mall up` was.
+fn shared(options: &Options) -> Vec<(String, Option<OsString>)> {
+    let mut shared: Vec<_> = FOR_ONE.iter().map(|name| ((*name).to_owned(), None)).collect();
+    if options.otlp.is_some() {
+        shared.extend(DESTINATION.iter().map(|name| ((*name).to_owned(), None)));
+    }
+    if let Some(dir) = &options.config_dir {
+        shared.push(("MALL_CONFIG_DIR".to_owned(), Some(dir.into())));
+    }
+    if let Ok(attributes) = std::env::var(ATTRIBUTES) {
+        let is_name = |pair: &&str| pair.split('=').next().is_some_and(|key| key.trim() == SERVICE_NAME);
+        let kept: Vec<_> = attributes.split(',').filter(|pair| !is_name(pair)).collect();
+        shared.push((ATTRIBUTES.to_owned(), Some(kept.join(",").into())));
+    }
+    shared
+}
+
 fn nowhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 impl Plan {
     /// Reads every configuration, so that a mistake in one is known before anything runs.
-    pub(super) fn make(data: &DataDir, sources: Sources, otlp: Option<&Uri>, free_ports: bool) -> anyhow::Result<Self> {
-        let chosen = services::ALL.iter().filter(|service| otlp.is_none() || !service.is_viewer());
+    pub(super) fn make(data: &DataDir, options: &Options) -> anyhow::Result<Self> {
+        let sources = Sources::new(None, options.config_dir.clone());
         let mut members = Vec::new();
-        for service in chosen {
-            let process = service.configure(&sources)?;
+        // What no service so far has a key for.
+        let mut unknown: Option<Foreign> = None;
+        for service in services::ALL {
+            let (process, foreign) = service.configure_among(&sources)?;
             let local =
                 |(key, address): (_, SocketAddr)| (key, SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())));
             let addresses = process.section.addresses().into_iter().map(local).collect();
-            members.push(Member { service, process, addresses, variables: Vec::new() });
+            let variables = foreign.keys().map(|name| (name.clone(), None)).collect();
+            members.push(Member { service, process, addresses, variables });
+            match &mut unknown {
+                None => unknown = Some(foreign),
+                Some(unknown) => unknown.retain(|name, _| foreign.contains_key(name)),
+            }
         }
-        let mut plan = Self { members };
-        if free_ports {
+        if let Some((_, error)) = unknown.into_iter().flatten().next() {
+            return Err(error.into());
+        }
+        members.retain(|member| options.otlp.is_none() || !member.service.is_viewer());
+        let mut plan = Self { members, _claim: None };
+        if options.free_ports {
             plan.take_free_ports()?;
         }
         let viewer = plan.viewer_address("otlp_grpc").map(|address| format!("http://{address}").parse());
-        let collector = otlp.cloned().map(Ok).or(viewer).transpose()?;
+        let collector = options.otlp.clone().map(Ok).or(viewer).transpose()?;
         let settings: Vec<_> =
             plan.members.iter().map(|member| plan.settings(member, data, collector.as_ref())).collect();
+        let shared = shared(options);
         for (member, settings) in plan.members.iter_mut().zip(settings) {
-            let named = settings.into_iter().map(|(key, value)| (config::variable(key), value));
-            member.variables = named.collect();
-            let with = |sources: Sources, (name, value): &(String, String)| sources.with(name.clone(), value);
-            member.process = member.service.configure(&member.variables.iter().fold(sources.clone(), with))?;
+            let mut own = sources.clone();
+            for (name, _) in &member.variables {
+                own = own.without(name);
+            }
+            for (key, value) in settings {
+                let name = config::variable(key);
+                own = own.with(&name, &value);
+                member.variables.push((name, Some(value.into())));
+            }
+            member.process = member.service.configure(&own)?;
+            member.variables.extend(shared.iter().cloned());
         }
         Ok(plan)
     }
@@ -84,7 +137,7 @@ impl Plan {
         settings.extend(member.service.alone.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let upstream = member.service.upstream().and_then(|name| self.find(name));
         settings.extend(upstream.map(|upstream| ("upstream.target", format!("http://{}", upstream.main()))));
-        if member.service.has_database() {
+        if member.service.is_domain() {
             let domain = member.service.name.trim_end_matches(".rpc");
             settings.push(("database", format!("sqlite:{}", data.path().join(format!("{domain}.db")).display())));
             settings.push(("auth.keys", data.keys().display().to_string()));
@@ -127,7 +180,8 @@ impl Plan {
 
     /// Refuses to start when a port is taken; one that `was_left` by a mall that was killed is waited for a while.
     pub(super) async fn check_ports(&self, was_left: bool) -> anyhow::Result<()> {
-        let until = Instant::now() + if was_left { PATIENCE } else { Duration::ZERO };
+        let ends = self.members.iter().map(|member| member.process.end());
+        let until = Instant::now() + ends.max().filter(|_| was_left).unwrap_or_default();
         for Member { service, addresses, .. } in &self.members {
             for (_, address) in addresses {
                 while let Err(error) = TcpListener::bind(address).await {
@@ -145,17 +199,19 @@ impl Plan {
         Ok(())
     }
 
-    /// Two malls that start at one moment look in different blocks, since their process ids differ.
+    /// Two malls that start at one moment do not take one block: the first port of it is kept by the supervisor itself.
     fn take_free_ports(&mut self) -> anyhow::Result<()> {
         let blocks = FREE_PORTS.len() / usize::from(BLOCK);
         let first = std::process::id() as usize % blocks;
         for block in (first..blocks).chain(0..first) {
             let start = FREE_PORTS.start + u16::try_from(block)? * BLOCK;
-            let free = |port: &u16| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-            let ports: Vec<_> = (start..start + BLOCK).filter(free).collect();
+            let bind = |port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            let Ok(claim) = bind(start) else { continue };
+            let ports: Vec<_> = (start + 1..start + BLOCK).filter(|port| bind(*port).is_ok()).collect();
             let places = self.members.iter_mut().flat_map(|member| &mut member.addresses);
             let mut left = ports.into_iter();
             if places.into_iter().all(|(_, address)| left.next().map(|port| address.set_port(port)).is_some()) {
+                self._claim = Some(claim);
                 return Ok(());
             }
         }
