@@ -38,8 +38,9 @@ check: fmt lint docs deny ## what must hold before a commit: format, clippy, doc
 fmt: ## is the code formatted?
 	$(CARGO) fmt --all --check
 
-lint: setup ## clippy on everything, warnings are errors
+lint: setup ## clippy on everything, and on the binary without the viewer; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p mall --bins --no-default-features --locked -- -D warnings
 
 docs: setup ## builds the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
