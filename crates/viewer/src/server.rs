@@ -85,14 +85,14 @@ impl Viewer {
         let store = Arc::new(RwLock::new(store));
         let sink = Sink { store: store.clone(), max_message: size(config.max_message) };
         let pages = pages(store, addresses.ui, config.hosts).await;
-        let limit = GlobalConcurrencyLimitLayer::new(MESSAGES);
+        let limits = limits(PATIENCE);
         lifecycle.set_serving();
         tracing::info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, memory = %config.memory, "serving");
         let serving = async {
             tokio::try_join!(
                 serve(ui, pages, &lifecycle),
-                serve(otlp_grpc, patient(otlp::grpc::router(sink.clone()), &limit), &lifecycle),
-                serve(otlp_http, patient(otlp::http::router(sink), &limit), &lifecycle),
+                serve(otlp_grpc, otlp::grpc::router(sink.clone()).layer(limits.clone()), &lifecycle),
+                serve(otlp_http, otlp::http::router(sink).layer(limits), &lifecycle),
             )
         };
         match lifecycle.bounded(DRAIN, serving).await {
@@ -110,10 +110,11 @@ async fn serve(listener: TcpListener, routes: Router, lifecycle: &Lifecycle) -> 
     axum::serve(listener, routes).with_graceful_shutdown(async move { lifecycle.draining().await }).await
 }
 
-/// Takes as many messages at once as `limit` allows over both ways in. What is late is answered 503, which an exporter
+/// The limits on messages, which are one for both ways in if their routes have clones of it. What is late is answered 503, which an exporter
 /// tries again, and which a gRPC client takes for `UNAVAILABLE`.
-fn patient(routes: Router, limit: &GlobalConcurrencyLimitLayer) -> Router {
-    routes.layer((TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE), limit.clone()))
+fn limits(patience: Duration) -> (TimeoutLayer, GlobalConcurrencyLimitLayer) {
+    let time = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, patience);
+    (time, GlobalConcurrencyLimitLayer::new(MESSAGES))
 }
 
 /// The UI and its API, for browsers.

@@ -158,16 +158,19 @@ impl Store {
 
     /// The trace with this id.
     pub(crate) fn trace(&self, id: TraceId) -> Option<Trace> {
+        self.entry(id).map(|entry| self.read(entry))
+    }
+
+    fn entry(&self, id: TraceId) -> Option<&Entry> {
         let slot = self.index.get(&id)?;
-        Some(self.read(&self.segment(slot.segment).entries[slot.entry as usize]))
+        Some(&self.segment(slot.segment).entries[slot.entry as usize])
     }
 
     /// Each of the traces with these ids, or why it is not there: at most as many bytes as one trace may have.
     pub(crate) fn traces(&self, ids: &[TraceId]) -> Vec<Result<Trace, (TraceId, &'static str)>> {
         let mut budget = self.share;
         let mut find = |id| {
-            let slot = self.index.get(&id).ok_or("trace not found")?;
-            let entry = &self.segment(slot.segment).entries[slot.entry as usize];
+            let entry = self.entry(id).ok_or("trace not found")?;
             budget = budget.checked_sub(entry.bytes as usize).ok_or("too large for one answer with those before it")?;
             Ok(self.read(entry))
         };

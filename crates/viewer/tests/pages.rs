@@ -14,7 +14,7 @@ mod client;
 async fn every_page_of_the_ui_works() {
     let Some(browser) = testkit::chromium::start().await else { return };
     let lifecycle = Lifecycle::new();
-    let viewer = viewer::Viewer::bind(client::on_free_ports(), lifecycle.clone()).await.unwrap();
+    let viewer = viewer::Viewer::bind(client::config_on_free_ports(), lifecycle.clone()).await.unwrap();
     let addresses = viewer.addresses();
     let serving = tokio::spawn(viewer.serve());
     let otlp = format!("http://{}/v1/traces", addresses.otlp_http);

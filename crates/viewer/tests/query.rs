@@ -27,7 +27,7 @@ struct System {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_viewer_answers() {
     let lifecycle = Lifecycle::new();
-    let viewer = viewer::Viewer::bind(client::on_free_ports(), lifecycle.clone()).await.unwrap();
+    let viewer = viewer::Viewer::bind(client::config_on_free_ports(), lifecycle.clone()).await.unwrap();
     let addresses = viewer.addresses();
     let serving = tokio::spawn(viewer.serve());
     answers(&System {

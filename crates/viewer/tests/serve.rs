@@ -24,7 +24,7 @@ fn span(name: &str) -> Span {
 #[tokio::test]
 async fn it_takes_spans_over_grpc_says_how_it_is_and_drains() {
     let lifecycle = Lifecycle::new();
-    let viewer = viewer::Viewer::bind(client::on_free_ports(), lifecycle.clone()).await.unwrap();
+    let viewer = viewer::Viewer::bind(client::config_on_free_ports(), lifecycle.clone()).await.unwrap();
     let addresses = viewer.addresses();
     let admin = format!("http://{}", addresses.admin);
     assert_eq!(client::get(&format!("{admin}/readyz")).await.status, 503, "it does not serve yet");
@@ -71,7 +71,7 @@ async fn it_takes_spans_over_grpc_says_how_it_is_and_drains() {
 async fn a_taken_port_is_named() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let otlp_http = taken.local_addr().unwrap();
-    let config = viewer::Config { otlp_http, ..client::on_free_ports() };
+    let config = viewer::Config { otlp_http, ..client::config_on_free_ports() };
     let error = viewer::serve(config, Lifecycle::new()).await.unwrap_err().to_string();
     assert!(error.contains(&otlp_http.to_string()), "{error}");
 }

@@ -16,7 +16,8 @@ use tonic::server::{Grpc, UnaryService};
 
 use super::{Batch, Sink};
 
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// Where messages are sent.
+pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// The gRPC services of the viewer: one.
 pub(crate) fn router(sink: Sink) -> Router {

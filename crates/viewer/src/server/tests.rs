@@ -220,6 +220,20 @@ async fn a_trace_is_told_once_and_in_lines_if_asked_to() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_late_may_be_sent_again() {
+    let sink = sink();
+    let _busy = sink.store.write().await;
+    let limits = limits(Duration::from_millis(20));
+    for (routes, path, content_type, body) in [
+        (otlp::http::router(sink.clone()), "/v1/traces", "application/json", spans().to_string().into_bytes()),
+        (otlp::grpc::router(sink.clone()), otlp::grpc::EXPORT, "application/grpc", vec![0; 5]),
+    ] {
+        let request = Request::post(path).header("content-type", content_type);
+        assert_eq!(ask(&routes.layer(limits.clone()), request, body).await.status, 503, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_ui_is_there_at_every_path_of_its_own_and_can_be_cached() {
     let (routes, _) = viewer().await;
     let mut pages = Vec::new();

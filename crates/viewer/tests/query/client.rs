@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A configuration in which the system chooses every port.
-pub(crate) fn on_free_ports() -> viewer::Config {
+pub(crate) fn config_on_free_ports() -> viewer::Config {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let memory = ByteSize::mib(8);
     viewer::Config { listen: free, otlp_grpc: free, otlp_http: free, admin: free, memory, ..Default::default() }
