@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::Endpoint;
@@ -86,14 +87,18 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let timeout = deadline::remaining().map_or(self.most, |left| left.min(self.most));
+        let now = Instant::now();
+        // The very instant at which the caller gives up: of two timers with it, the inner one is heard first.
+        let most = now + self.most;
+        let until = deadline::current().map_or(most, |deadline| deadline.min(most));
+        let timeout = until.saturating_duration_since(now);
         if timeout.is_zero() {
             return Box::pin(std::future::ready(Err(deadline::exceeded())));
         }
         request.headers_mut().insert(deadline::GRPC_TIMEOUT, deadline::header(timeout));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            match tokio::time::timeout(timeout, answer).await {
+            match tokio::time::timeout_at(until, answer).await {
                 Ok(answer) => answer.map_err(broken),
                 Err(_) => Err(deadline::exceeded()),
             }

@@ -21,14 +21,19 @@ tokio::task_local! {
     static DEADLINE: Instant;
 }
 
-/// Runs `future` with `deadline` in force: [`remaining`] sees it, and so does every client called within.
+/// Runs `future` with `deadline` in force: [`current`] sees it, and so does every client called within.
 pub fn scope<F: Future>(deadline: Instant, future: F) -> impl Future<Output = F::Output> {
     DEADLINE.scope(deadline, future)
 }
 
+/// When the call that is being handled must be answered; `None` outside of any call.
+pub fn current() -> Option<Instant> {
+    DEADLINE.try_with(|deadline| *deadline).ok()
+}
+
 /// The time left for the call that is being handled, zero when it is over; `None` outside of any call.
 pub fn remaining() -> Option<Duration> {
-    DEADLINE.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).ok()
+    current().map(|deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
 /// The status of a call whose time is over.

@@ -47,7 +47,10 @@ impl Users {
         };
         let failed = |error: Error| ServeError::MakeAdmin(error.into());
         match self.create(admin, Role::Admin).await {
-            Ok(_) => Ok(tracing::info!("the admin's account was made")),
+            Ok(_) => {
+                tracing::info!("the admin's account was made");
+                Ok(())
+            }
             Err(Error::MobileTaken) => match self.store.account(&mobile).await.map_err(failed)? {
                 Some(account) if account.role == Role::Admin => Ok(()),
                 _ => Err(ServeError::AdminTaken),

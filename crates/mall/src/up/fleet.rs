@@ -27,9 +27,9 @@ struct Stage {
 
 impl Fleet {
     pub(super) fn start(plan: &Plan, console: &Console) -> anyhow::Result<Self> {
-        // On Linux this is what runs, also when a build has replaced its file since.
-        let program: PathBuf =
-            if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
+        // When a build has replaced the file since, Linux still knows what runs.
+        let file = std::env::current_exe()?;
+        let program: PathBuf = if file.exists() { file } else { "/proc/self/exe".into() };
         let (failures, failure) = mpsc::channel(1);
         let mut fleet = Self { stages: Vec::new(), ready: Vec::new(), failure };
         for member in &plan.members {
