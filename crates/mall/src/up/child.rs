@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,9 @@ impl Keeper {
     }
 
     fn spawn(&self) -> std::io::Result<Child> {
-        let mut command = Command::new(&self.program);
+        // When a build has replaced the file since, Linux still knows what runs.
+        let runs = if self.program.exists() { self.program.as_path() } else { Path::new("/proc/self/exe") };
+        let mut command = Command::new(runs);
         for (name, value) in &self.variables {
             match value {
                 Some(value) => command.env(name, value),

@@ -1,6 +1,5 @@
 //! All children together: started at once, ready together, stopped in order.
 
-use std::path::PathBuf;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -27,9 +26,7 @@ struct Stage {
 
 impl Fleet {
     pub(super) fn start(plan: &Plan, console: &Console) -> anyhow::Result<Self> {
-        // When a build has replaced the file since, Linux still knows what runs.
-        let file = std::env::current_exe()?;
-        let program: PathBuf = if file.exists() { file } else { "/proc/self/exe".into() };
+        let program = std::env::current_exe()?;
         let (failures, failure) = mpsc::channel(1);
         let mut fleet = Self { stages: Vec::new(), ready: Vec::new(), failure };
         for member in &plan.members {
