@@ -16,41 +16,30 @@ pub(crate) const MAX_LENGTH: usize = 8 * 1024;
 
 /// Why a token was not accepted: for the log, since a caller learns less.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum Rejection {
-    /// There is none.
     #[error("there is no token")]
     Missing,
-    /// More than one `authorization` header.
     #[error("there are several authorization headers")]
     Several,
-    /// Over 8 KiB.
     #[error("it is too long")]
     TooLong,
-    /// Not three parts of base64url with JSON of the right members in them.
     #[error("it is malformed")]
     Malformed,
-    /// Signed, or said to be signed, with anything but Ed25519.
     #[error("its algorithm is not EdDSA")]
     Algorithm,
-    /// No key has its `kid`.
     #[error("its key is unknown")]
     UnknownKey,
-    /// The key it names did not sign it.
     #[error("its signature is wrong")]
     Signature,
-    /// Its `iss` is not the owner of its key, or not one who may issue such a token.
     #[error("its issuer is not the owner of its key")]
     Issuer,
-    /// It is meant for another service.
     #[error("it is for another audience")]
     Audience,
-    /// Its `sub` is not a user's id or its service's name.
     #[error("its subject is wrong")]
     Subject,
-    /// Its `iat` is in the future.
     #[error("it was issued in the future")]
     NotYet,
-    /// Its `exp` has passed.
     #[error("it has expired")]
     Expired,
 }
