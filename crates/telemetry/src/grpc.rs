@@ -7,9 +7,10 @@ mod call;
 mod client;
 mod server;
 
-pub use call::{AsStatus, Body, ResponseFuture};
 pub use client::{Client, ClientLayer};
 pub use server::{Server, ServerLayer};
+
+pub use crate::exchange::AsStatus;
 
 /// Calls that nobody wants to see: probes and the questions of tools.
 fn is_untraced(path: &str) -> bool {

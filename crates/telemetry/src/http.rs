@@ -1,18 +1,16 @@
 //! A tower layer that gives every HTTP request a span named by its route, its measurements, and its trace id in the answer.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll, ready};
+use std::task::{Context as Poller, Poll};
 use std::time::Instant;
 
-use ::http::{HeaderName, Method, Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use ::http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
-use pin_project_lite::pin_project;
+use tonic::Code;
 use tower::{Layer, Service};
 
+use crate::exchange::{AsStatus, Body, Exchange, ResponseFuture};
 use crate::{Span, metrics, propagate, semconv};
 
 /// The template of the route that answered, `/api/product/{id}`; the router puts it into the answer's extensions.
@@ -61,22 +59,18 @@ pub struct Server<S> {
 impl<S, A, B> Service<Request<A>> for Server<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
+    S::Error: AsStatus,
 {
-    type Response = Response<Body<B>>;
+    type Response = Response<Body<B, Exchanged>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, Exchanged>;
 
     fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(poller)
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let exchange = Exchange::start(&request);
-        let inner = {
-            let _current = exchange.span.enter();
-            self.inner.call(request)
-        };
-        ResponseFuture { inner, exchange: Some(exchange) }
+        ResponseFuture::start(Some(Exchanged::start(&request)), || self.inner.call(request))
     }
 }
 
@@ -84,7 +78,7 @@ where
 const MAX_PATH: usize = 256;
 
 /// A request under way: it is measured and its span ended once, when its answer ends or is dropped.
-struct Exchange {
+pub struct Exchanged {
     span: Span,
     method: &'static str,
     /// Kept until the route says that it may be recorded.
@@ -93,9 +87,11 @@ struct Exchange {
     start: Instant,
     status: Option<StatusCode>,
     route: Option<Route>,
+    /// The body broke off in the middle.
+    broken: bool,
 }
 
-impl Exchange {
+impl Exchanged {
     fn start<A>(request: &Request<A>) -> Self {
         let method = known(request.method());
         let scheme = if request.uri().scheme_str() == Some("https") { "https" } else { "http" };
@@ -108,7 +104,13 @@ impl Exchange {
         span.set(semconv::NETWORK_PROTOCOL_VERSION, version(request.version()));
         let labels = [KeyValue::new(semconv::HTTP_REQUEST_METHOD, method), KeyValue::new(semconv::URL_SCHEME, scheme)];
         metrics::HTTP_SERVER.active.add(1, &labels);
-        Self { span, method, path, labels, start: Instant::now(), status: None, route: None }
+        Self { span, method, path, labels, start: Instant::now(), status: None, route: None, broken: false }
+    }
+}
+
+impl Exchange for Exchanged {
+    fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Takes what the head of the answer says, and says in it which trace this was.
@@ -128,9 +130,17 @@ impl Exchange {
             headers.insert(HeaderName::from_static(semconv::X_TRACE_ID), propagate::trace_id_value(&span));
         }
     }
+
+    fn fail(&mut self, _: Code) {}
+
+    fn trailers(&mut self, _: &HeaderMap) {}
+
+    fn end(&mut self, broken: bool) {
+        self.broken = broken;
+    }
 }
 
-impl Drop for Exchange {
+impl Drop for Exchanged {
     fn drop(&mut self) {
         metrics::HTTP_SERVER.active.add(-1, &self.labels);
         let mut labels = Vec::with_capacity(5);
@@ -142,7 +152,8 @@ impl Drop for Exchange {
             Some(status) => {
                 self.span.set(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
                 labels.push(KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
-                status.is_server_error().then(|| status.as_str().to_owned())
+                let error = status.is_server_error().then(|| status.as_str().to_owned());
+                error.or_else(|| self.broken.then(|| "broken".to_owned()))
             }
             // The client went away before there was an answer.
             None => Some("cancelled".to_owned()),
@@ -167,78 +178,4 @@ fn version(version: Version) -> &'static str {
 fn known(method: &Method) -> Option<&'static str> {
     const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
     KNOWN.into_iter().find(|known| method.as_str() == *known)
-}
-
-pin_project! {
-    /// The answer to a request, in the request's span.
-    pub struct ResponseFuture<F> {
-        #[pin]
-        inner: F,
-        exchange: Option<Exchange>,
-    }
-}
-
-impl<F, B, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    type Output = Result<Response<Body<B>>, E>;
-
-    fn poll(self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let result = {
-            let _current = this.exchange.as_ref().map(|exchange| exchange.span.enter());
-            ready!(this.inner.poll(poller))
-        };
-        let mut exchange = this.exchange.take();
-        Poll::Ready(result.map(|mut response| {
-            if let Some(exchange) = &mut exchange {
-                exchange.answer(&mut response);
-            }
-            response.map(|inner| Body { inner, exchange })
-        }))
-    }
-}
-
-pin_project! {
-    /// The body of an answer; the request ends with it.
-    pub struct Body<B> {
-        #[pin]
-        inner: B,
-        exchange: Option<Exchange>,
-    }
-}
-
-impl<B: Default> Default for Body<B> {
-    fn default() -> Self {
-        Self { inner: B::default(), exchange: None }
-    }
-}
-
-impl<B: http_body::Body> http_body::Body for Body<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        poller: &mut Poller<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.project();
-        let frame = {
-            let _current = this.exchange.as_ref().map(|exchange| exchange.span.enter());
-            ready!(this.inner.poll_frame(poller))
-        };
-        if frame.is_none() {
-            *this.exchange = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }

@@ -17,6 +17,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
 mod config;
+mod exchange;
 mod export;
 #[cfg(test)]
 mod fake;
@@ -44,56 +45,30 @@ const FLUSH: Duration = Duration::from_millis(2800);
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// The endpoint cannot be called.
     #[error("telemetry.endpoint `{endpoint}`: {reason}")]
-    Endpoint {
-        /// As it was given.
-        endpoint: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The sampler is no share.
+    Endpoint { endpoint: String, reason: String },
     #[error("telemetry.sampler must be from 0 to 1, not {0}")]
     Sampler(f64),
-    /// The queue cannot hold a batch.
     #[error("telemetry.queue: `batch` must be from 1 to `size`")]
     Queue,
-    /// A header cannot be sent; its value is not shown.
     #[error("telemetry.headers: `{0}` is no header, or its value is none")]
     Header(String),
-    /// The level names no level.
     #[error("telemetry.log.level (or RUST_LOG) `{0}`: use error, warn, info, debug or trace")]
     Level(String),
-    /// A variable has a value that it cannot have; the value is not shown.
     #[error("the environment variable {0} has a value that it cannot have")]
     Variable(String),
-    /// The certificates of `ca` cannot be read.
     #[error("telemetry.ca {}: read certificates", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file of batcher `file` cannot be written.
+    Certificate { path: PathBuf, source: std::io::Error },
     #[error("telemetry.endpoint {}: open the file for spans", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// TLS cannot be used.
+    File { path: PathBuf, source: std::io::Error },
     #[error("set up TLS for spans")]
     Tls(#[source] rustls::Error),
-    /// The exporter cannot be made.
     #[error("make the exporter of spans")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
-    /// `init` was called outside of tokio.
     #[error("telemetry needs a tokio runtime")]
     Runtime,
-    /// `init` was called before.
     #[error("telemetry was started before in this process")]
     Twice,
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -22,6 +22,8 @@ mod text;
 
 /// The target of OpenTelemetry's own logs: it complains of every batch, we do once a minute.
 const OPENTELEMETRY: &str = "opentelemetry";
+/// The target that warns of spans which the collector took but rejects, and of nothing else.
+const REJECTED: &str = "opentelemetry-otlp";
 
 /// Makes the process log as configured.
 pub(crate) fn init(config: &Config) -> Result<(), Error> {
@@ -32,7 +34,12 @@ pub(crate) fn init(config: &Config) -> Result<(), Error> {
         _ => configured,
     };
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    subscriber(config, filter, ansi, std::io::stderr).try_init().map_err(|_| Error::Twice)
+    subscriber(config, filter, ansi, std::io::stderr).try_init().map_err(|_| Error::Twice)?;
+    // Not the message: it may hold what somebody sent.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(location = panic.location().map(tracing::field::display), "panicked");
+    }));
+    Ok(())
 }
 
 fn subscriber<W>(config: &Config, filter: Targets, ansi: bool, writer: W) -> impl Subscriber + Send + Sync
@@ -48,7 +55,11 @@ fn filter(level: &str) -> Option<Targets> {
     let filter: Targets = level.parse().ok()?;
     // Unless somebody asks for them by name.
     let asked = filter.iter().any(|(target, _)| target.starts_with(OPENTELEMETRY));
-    Some(if asked { filter } else { filter.with_target(OPENTELEMETRY, LevelFilter::OFF) })
+    if asked {
+        return Some(filter);
+    }
+    let rejected = if filter.would_enable(REJECTED, &Level::WARN) { LevelFilter::WARN } else { LevelFilter::OFF };
+    Some(filter.with_targets([(OPENTELEMETRY, LevelFilter::OFF), (REJECTED, rejected)]))
 }
 
 /// A word alone would be a target: in RUST_LOG it may be, in a configuration it is a level that was misspelt.
@@ -218,6 +229,8 @@ mod tests {
     fn opentelemetry_is_silent_unless_asked() {
         let silent = filter("debug").unwrap();
         assert!(!silent.would_enable("opentelemetry_sdk", &tracing::Level::ERROR));
+        assert!(silent.would_enable("opentelemetry-otlp", &tracing::Level::WARN));
+        assert!(!filter("error").unwrap().would_enable("opentelemetry-otlp", &tracing::Level::WARN));
         assert!(silent.would_enable("user", &tracing::Level::DEBUG));
         let asked = filter("info,opentelemetry=debug").unwrap();
         assert!(asked.would_enable("opentelemetry-otlp", &tracing::Level::DEBUG));

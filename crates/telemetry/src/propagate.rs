@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use crate::semconv;
 
 /// W3C baggage: what a value must not hold as it is.
-const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%').add(b'=');
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
 /// The limits of W3C baggage: bytes and entries.
 const MAX_BAGGAGE: (usize, usize) = (8192, 64);
 
@@ -42,7 +42,9 @@ pub fn inject(context: &Context, headers: &mut HeaderMap) {
         }
     }
     let baggage = encode_baggage(context.baggage());
-    if let (false, Ok(value)) = (baggage.is_empty(), HeaderValue::try_from(baggage)) {
+    // Encoding makes it longer, and what no one has to pass on would only overflow the headers.
+    let fits = (1..=MAX_BAGGAGE.0).contains(&baggage.len());
+    if let (true, Ok(value)) = (fits, HeaderValue::try_from(baggage)) {
         headers.insert(semconv::BAGGAGE, value);
     }
 }
@@ -273,5 +275,11 @@ mod tests {
         let mut sent = HeaderMap::new();
         inject(&extract(&headers(&[("baggage", "k=a%0d%0aevil: 1")])), &mut sent);
         assert_eq!(sent["baggage"], "k=a%0D%0Aevil:%201");
+        // It does not grow on its way.
+        for (value, passed_on) in [("=", true), ("a b", false)] {
+            let long = format!("k={}", value.repeat(8190 / value.len()));
+            inject(&extract(&headers(&[("baggage", &long)])), &mut sent);
+            assert_eq!(sent.get("baggage").map(HeaderValue::as_bytes), passed_on.then_some(long.as_bytes()));
+        }
     }
 }

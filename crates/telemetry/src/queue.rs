@@ -1,7 +1,8 @@
 //! The bounded queue between the requests and the collector.
 //!
 //! The SDK's batch processor tells nobody how many spans it lost, and its thread cannot leave a collector that hangs;
-//! here every span is counted, sent or dropped with the reason, and an export ends when its time is over.
+//! here every span is counted, sent or dropped with the reason, and an export ends when its time is over. Sent are also
+//! those that a collector takes and then rejects (`partial_success`): the exporter hides their number and logs a warning.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

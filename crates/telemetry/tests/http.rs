@@ -133,6 +133,24 @@ async fn a_client_that_leaves_ends_the_span() {
     assert_eq!(metrics.lines().filter(counted).count(), 1, "{metrics}");
 }
 
+#[tokio::test]
+async fn a_body_that_breaks_is_an_error() {
+    let captured = install(1.0);
+    let trace = trace();
+    let inner = service_fn(async |_: Request<()>| {
+        let broken = tokio_stream::iter([Err::<http_body::Frame<Bytes>, _>(std::io::Error::other("hunter2"))]);
+        Ok::<_, Infallible>(Response::new(http_body_util::StreamBody::new(broken)))
+    });
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let request = Request::get("/api/x").header(semconv::TRACEPARENT, parent).body(()).unwrap();
+    let response = ServerLayer::new().layer(inner).oneshot(request).await.unwrap();
+    http_body_util::BodyExt::collect(response.into_body()).await.unwrap_err();
+    let span = captured.wait(trace, 1).await.remove(0);
+    assert_eq!(attribute(&span, semconv::HTTP_RESPONSE_STATUS_CODE), "200");
+    assert_eq!(attribute(&span, semconv::ERROR_TYPE), "broken");
+    assert!(matches!(span.status, Status::Error { .. }) && !format!("{span:?}").contains("hunter2"));
+}
+
 /// How many DELETE requests are in flight.
 fn active(metrics: &str) -> &str {
     let line = |line: &&str| line.starts_with("http_server_active_requests{") && line.contains("DELETE");

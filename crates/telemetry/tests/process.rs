@@ -45,7 +45,11 @@ async fn run(scenario: &str) {
     };
     let telemetry = telemetry::init(&config).unwrap();
     assert!(matches!(telemetry::init(&config), Err(telemetry::Error::Twice)));
-    if scenario != "jaeger" {
+    if scenario == "panic" {
+        let span = Span::start(SpanKind::Internal, "work");
+        let _current = span.enter();
+        std::panic::catch_unwind(|| panic!("hunter2")).unwrap_err();
+    } else if scenario != "jaeger" {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
         let headers = [(semconv::TRACEPARENT.parse().unwrap(), parent)].into_iter().collect();
         let span = Span::start_under(&telemetry::extract(&headers), SpanKind::Internal, "work");
@@ -112,6 +116,16 @@ fn a_collector_that_hangs_does_not_keep_the_process() {
     let lost: Vec<_> = logs.iter().filter(|line| line["level"] == "WARN").collect();
     assert_eq!(lost.len(), 1, "{logs:?}");
     assert_eq!(lost[0]["fields"], serde_json::json!({"dropped": 1, "sent": 0}));
+}
+
+#[test]
+fn a_panic_is_a_log_line_without_its_message() {
+    let output = child("panic", &[]);
+    let logs = json_lines(&output.stderr);
+    let panicked = logs.iter().find(|line| line["message"] == "panicked").unwrap();
+    assert!(panicked["fields"]["location"].as_str().unwrap().contains("process.rs:"), "{panicked}");
+    assert!(panicked["trace_id"].is_string(), "{panicked}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
 }
 
 #[test]

@@ -8,8 +8,9 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use tower::{Layer, Service};
 
-use super::call::{AsStatus, Body, Call, ResponseFuture};
+use super::call::Call;
 use super::{is_untraced, method};
+use crate::exchange::{AsStatus, Body, ResponseFuture};
 use crate::{Span, metrics, propagate, semconv};
 
 /// Gives every call to a peer a span of kind CLIENT and sends the trace context and the baggage with it.
@@ -51,9 +52,9 @@ where
     S: Service<Request<A>, Response = Response<B>>,
     S::Error: AsStatus,
 {
-    type Response = Response<Body<B>>;
+    type Response = Response<Body<B, Call>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, Call>;
 
     fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(poller)
@@ -61,7 +62,7 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         if is_untraced(request.uri().path()) {
-            return ResponseFuture::new(self.inner.call(request), None);
+            return ResponseFuture::start(None, || self.inner.call(request));
         }
         let name = method(request.uri().path());
         let span = Span::start(SpanKind::Client, name.unwrap_or(semconv::UNKNOWN_CALL));
@@ -73,10 +74,6 @@ where
         }
         propagate::inject(span.context(), request.headers_mut());
         let call = Call::new(span, &metrics::RPC_CLIENT, false, method, &self.target);
-        let inner = {
-            let _current = call.span().enter();
-            self.inner.call(request)
-        };
-        ResponseFuture::new(inner, Some(call))
+        ResponseFuture::start(Some(call), || self.inner.call(request))
     }
 }

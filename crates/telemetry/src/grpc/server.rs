@@ -9,8 +9,9 @@ use opentelemetry::trace::SpanKind;
 use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 
-use super::call::{AsStatus, Body, Call, ResponseFuture};
+use super::call::Call;
 use super::{is_untraced, method};
+use crate::exchange::{AsStatus, Body, ResponseFuture};
 use crate::{Span, metrics, propagate, semconv};
 
 /// Gives every call that a server answers a span of kind SERVER; health and reflection get none.
@@ -73,23 +74,16 @@ where
     S: Service<Request<A>, Response = Response<B>>,
     S::Error: AsStatus,
 {
-    type Response = Response<Body<B>>;
+    type Response = Response<Body<B, Call>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, Call>;
 
     fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(poller)
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        if is_untraced(request.uri().path()) {
-            return ResponseFuture::new(self.inner.call(request), None);
-        }
-        let call = self.start(&request);
-        let inner = {
-            let _current = call.span().enter();
-            self.inner.call(request)
-        };
-        ResponseFuture::new(inner, Some(call))
+        let call = (!is_untraced(request.uri().path())).then(|| self.start(&request));
+        ResponseFuture::start(call, || self.inner.call(request))
     }
 }

@@ -31,9 +31,12 @@ impl Fixture {
 
     /// Waits until this many spans are sent or lost.
     async fn settled(&self, spans: u64) {
-        while self.counts.sent() + self.counts.all_dropped() < spans {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let settled = async {
+            while self.counts.sent() + self.counts.all_dropped() < spans {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), settled).await.expect("spans are neither sent nor lost");
     }
 
     fn dropped(&self) -> [u64; 4] {
