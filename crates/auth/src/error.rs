@@ -23,20 +23,11 @@ pub enum Error {
          volume set defaultMode: 0440 with a pod fsGroup",
         path.display(), path.display()
     )]
-    OpenToOthers {
-        path: PathBuf,
-        mode: u32,
-    },
+    OpenToOthers { path: PathBuf, mode: u32 },
     #[error("{} is not an Ed25519 {kind} key in PEM: move it away and run \"mall keys\"", path.display())]
-    NotAKey {
-        path: PathBuf,
-        kind: &'static str,
-    },
+    NotAKey { path: PathBuf, kind: &'static str },
     #[error("{} is also the key of {other}: each service needs its own; move both away and run \"mall keys\"", path.display())]
-    SharedKey {
-        path: PathBuf,
-        other: String,
-    },
+    SharedKey { path: PathBuf, other: String },
     #[error("\"{0}\" cannot be the name of a service: use a-z, 0-9, `.` and `-`, at most 63, and not \"mall\"")]
     Name(String),
     #[error("the operating system gives no random numbers")]

@@ -1,7 +1,7 @@
 //! Argon2id off the async threads, in bounded memory and a bounded queue.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const PARAMS: Params = Params::DEFAULT;
 /// gives it back when it is freed. Smaller, it would stay with whichever thread had it: 700 MiB after 200 hashes.
 const RESERVED: usize = 33 * 1024;
 
-/// When one who found the queue full may ask again.
+/// When one who had no turn may ask again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How much of the machine the hashing of passwords may take.
@@ -31,18 +31,21 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// Calls that may wait for a thread; the next is Unavailable. Default 256.
     pub queue: usize,
+    /// How long a call waits for a thread before it is Unavailable; less than a call may take. Default 1 s.
+    #[serde(with = "humantime_serde")]
+    pub wait: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { threads: available_parallelism().unwrap_or(NonZeroUsize::MIN), queue: 256 }
+        Self { threads: available_parallelism().unwrap_or(NonZeroUsize::MIN), queue: 256, wait: Duration::from_secs(1) }
     }
 }
 
 /// Why a password was neither hashed nor verified.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// As many calls wait as may.
+    /// As many calls wait as may, or this one has waited for as long as it may.
     #[error("too many passwords wait to be hashed")]
     Busy,
     /// What was stored is not an Argon2 hash in PHC form.
@@ -75,18 +78,12 @@ impl From<Error> for Status {
 ///
 /// Calls have their turns in the order in which they came. One that is dropped while it waits costs nothing.
 #[derive(Clone, Debug)]
-pub struct Passwords(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
+pub struct Passwords {
     /// One permit for each call that hashes or waits.
     places: Arc<Semaphore>,
     /// One permit for each call that hashes.
     turns: Arc<Semaphore>,
-    /// Calls that may wait.
-    queue: usize,
-    /// Memory of hashes that have ended, while others wait to begin.
-    spare: Mutex<Vec<Vec<Block>>>,
+    wait: Duration,
 }
 
 impl Passwords {
@@ -94,19 +91,15 @@ impl Passwords {
     pub fn new(config: &Config) -> Self {
         let threads = config.threads.get().min(Semaphore::MAX_PERMITS / 2);
         let queue = config.queue.min(Semaphore::MAX_PERMITS / 2);
-        Self(Arc::new(Inner {
-            places: Arc::new(Semaphore::new(threads + queue)),
-            turns: Arc::new(Semaphore::new(threads)),
-            queue,
-            spare: Mutex::default(),
-        }))
+        let (places, turns) = (Arc::new(Semaphore::new(threads + queue)), Arc::new(Semaphore::new(threads)));
+        Self { places, turns, wait: config.wait }
     }
 
     /// The hash to store for this password, in PHC form with a salt of its own.
     pub async fn hash(&self, password: Secret<String>) -> Result<String, Error> {
-        self.run(move |memory| {
+        self.run(move || {
             let salt = Salt::generate();
-            let hash = compute(memory, Algorithm::Argon2id, Version::V0x13, &PARAMS, &password, &salt)?;
+            let hash = compute(Algorithm::Argon2id, Version::V0x13, &PARAMS, &password, &salt)?;
             phc(salt, hash).map(|phc| phc.to_string())
         })
         .await
@@ -130,47 +123,25 @@ impl Passwords {
         let version = stored.version.map_or(Ok(Version::V0x13), Version::try_from).map_err(malformed)?;
         let params = Params::try_from(&stored).map_err(|_| Error::Malformed)?;
         let (Some(salt), Some(hash)) = (stored.salt, stored.hash) else { return Err(Error::Malformed) };
-        self.run(move |memory| Ok(compute(memory, algorithm, version, &params, &password, &salt)? == hash)).await
+        self.run(move || Ok(compute(algorithm, version, &params, &password, &salt)? == hash)).await
     }
 
     /// Runs a job on a blocking thread when its turn has come.
     async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Vec<Block>) -> Result<T, Error> + Send + 'static,
+        job: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let inner = Arc::clone(&self.0);
-        let place = Arc::clone(&inner.places).try_acquire_owned().map_err(|_| Error::Busy)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Error::Busy)?;
+        let turn = tokio::time::timeout(self.wait, Arc::clone(&self.turns).acquire_owned()).await;
         // Nothing closes the semaphore.
-        let turn = Arc::clone(&inner.turns).acquire_owned().await.map_err(|_| Error::Busy)?;
+        let turn = turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)?;
         // The job keeps its permits to its end, also when the caller has gone away.
         tokio::task::spawn_blocking(move || {
-            let mut memory = inner.spare().pop().unwrap_or_else(|| Vec::with_capacity(RESERVED));
-            let result = job(&mut memory);
-            inner.keep(memory);
+            let result = job();
             drop((turn, place));
             result
         })
         .await?
-    }
-}
-
-impl Inner {
-    fn spare(&self) -> MutexGuard<'_, Vec<Vec<Block>>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands a job's memory to the next, if one waits, which saves a quarter of its time; else all is given back.
-    fn keep(&self, memory: Vec<Block>) {
-        let mut spare = self.spare();
-        if self.waiting() > 0 {
-            spare.push(memory);
-        } else {
-            spare.clear();
-        }
-    }
-
-    fn waiting(&self) -> usize {
-        (self.queue + self.turns.available_permits()).saturating_sub(self.places.available_permits())
     }
 }
 
@@ -186,19 +157,19 @@ pub fn needs_rehash(stored: &str) -> bool {
 }
 
 fn compute(
-    memory: &mut Vec<Block>,
     algorithm: Algorithm,
     version: Version,
     params: &Params,
     password: &Secret<String>,
     salt: &Salt,
 ) -> Result<Output, Error> {
-    memory.resize(params.block_count().max(memory.len()), Block::new());
+    let mut memory = Vec::with_capacity(RESERVED);
+    memory.resize(params.block_count(), Block::new());
     let mut out = [0; Output::MAX_LENGTH];
     let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
     let out = out.get_mut(..length).ok_or(Error::Malformed)?;
     let argon2 = Argon2::new(algorithm, version, params.clone());
-    argon2.hash_password_into_with_memory(password.expose_secret().as_bytes(), salt, out, memory)?;
+    argon2.hash_password_into_with_memory(password.expose_secret().as_bytes(), salt, out, &mut memory)?;
     Output::new(out).map_err(|_| Error::Malformed)
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 
 fn passwords(threads: usize, queue: usize) -> Passwords {
-    Passwords::new(&Config { threads: NonZeroUsize::new(threads).unwrap(), queue })
+    Passwords::new(&Config { threads: NonZeroUsize::new(threads).unwrap(), queue, wait: Duration::from_secs(600) })
 }
 
 fn secret(text: &str) -> Secret<String> {
@@ -50,7 +50,7 @@ async fn hashes_of_other_parameters_are_verified_and_made_anew() {
     ] {
         let (m, t, p, length) = cost;
         let params = Params::new(m, t, p, Some(length)).unwrap();
-        let hash = compute(&mut Vec::new(), algorithm, version, &params, &secret("x"), &salt).unwrap();
+        let hash = compute(algorithm, version, &params, &secret("x"), &salt).unwrap();
         let stored = PasswordHash {
             algorithm: algorithm.ident(),
             version: Some(version.into()),
@@ -90,16 +90,15 @@ async fn two_hundred_at_once_take_the_memory_of_two() {
         .map(|_| {
             let (passwords, running, most) = (passwords.clone(), Arc::clone(&running), Arc::clone(&most));
             tokio::spawn(async move {
-                let inner = Arc::clone(&passwords.0);
-                let job = move |memory: &mut Vec<Block>| {
+                let job = move || {
                     most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     let salt = Salt::generate();
                     let params = Params::new(256, 1, 1, None).unwrap();
-                    compute(memory, Algorithm::Argon2id, Version::V0x13, &params, &secret("x"), &salt)?;
+                    compute(Algorithm::Argon2id, Version::V0x13, &params, &secret("x"), &salt)?;
                     running.fetch_sub(1, Ordering::SeqCst);
-                    Ok(inner.spare().len())
+                    Ok(())
                 };
-                assert!(passwords.run(job).await.unwrap() < 2);
+                passwords.run(job).await.unwrap();
             })
         })
         .collect();
@@ -107,17 +106,16 @@ async fn two_hundred_at_once_take_the_memory_of_two() {
         call.await.unwrap();
     }
     assert!(most.load(Ordering::SeqCst) <= 2);
-    assert!(passwords.0.spare().is_empty(), "nothing is kept when nobody waits");
-    assert_eq!((passwords.0.places.available_permits(), passwords.0.turns.available_permits()), (258, 2));
+    assert_eq!((passwords.places.available_permits(), passwords.turns.available_permits()), (258, 2));
 }
 
 #[tokio::test]
 async fn a_full_queue_says_so_at_once_and_other_work_goes_on() {
     let passwords = passwords(1, 2);
     let (release, released) = mpsc::channel::<()>();
-    let mut first = pin!(passwords.run(move |_| Ok(released.recv().is_ok())));
+    let mut first = pin!(passwords.run(move || Ok(released.recv().is_ok())));
     assert!(!poll(first.as_mut()));
-    let (mut second, mut third) = (pin!(passwords.run(|_| Ok(2))), pin!(passwords.run(|_| Ok(3))));
+    let (mut second, mut third) = (pin!(passwords.run(|| Ok(2))), pin!(passwords.run(|| Ok(3))));
     assert!(!poll(second.as_mut()) && !poll(third.as_mut()));
 
     // The one async thread is here, not in the hash, and the answer is no matter of waiting.
@@ -134,10 +132,24 @@ async fn a_full_queue_says_so_at_once_and_other_work_goes_on() {
 }
 
 #[tokio::test]
+async fn who_waits_too_long_is_told_to_come_again() {
+    let passwords = Passwords { wait: Duration::from_millis(10), ..passwords(1, 2) };
+    let (release, released) = mpsc::channel::<()>();
+    let mut first = pin!(passwords.run(move || Ok(released.recv().is_ok())));
+    assert!(!poll(first.as_mut()));
+    let error = passwords.run(|| Ok(())).await.unwrap_err();
+    assert!(matches!(error, Error::Busy));
+    assert_eq!(Status::from(error).get_details_retry_info().unwrap().retry_delay, Some(RETRY));
+    release.send(()).unwrap();
+    assert!(first.await.unwrap());
+    assert_eq!(passwords.places.available_permits(), 3, "it has left its place");
+}
+
+#[tokio::test]
 async fn turns_come_in_order_and_one_who_left_has_none() {
     let passwords = passwords(1, 8);
     let (release, released) = mpsc::channel::<()>();
-    let mut first = pin!(passwords.run(move |_| Ok(released.recv().is_ok())));
+    let mut first = pin!(passwords.run(move || Ok(released.recv().is_ok())));
     assert!(!poll(first.as_mut()));
     let (order, done) = mpsc::channel();
     let left = Arc::new(AtomicBool::new(false));
@@ -145,7 +157,7 @@ async fn turns_come_in_order_and_one_who_left_has_none() {
     for number in 0..6 {
         let (passwords, order, left) = (passwords.clone(), order.clone(), Arc::clone(&left));
         let mut call = Box::pin(async move {
-            let job = move |_: &mut Vec<Block>| {
+            let job = move || {
                 left.fetch_or(number == 3, Ordering::SeqCst);
                 order.send(number).unwrap();
                 Ok(())
@@ -171,7 +183,7 @@ async fn turns_come_in_order_and_one_who_left_has_none() {
 #[tokio::test]
 async fn a_job_that_panics_gives_its_turn_back() {
     let passwords = passwords(1, 0);
-    let error = passwords.run::<()>(|_| panic!("as it happens")).await.unwrap_err();
+    let error = passwords.run::<()>(|| panic!("as it happens")).await.unwrap_err();
     assert!(matches!(error, Error::Thread(_)));
-    passwords.run(|_| Ok(())).await.unwrap();
+    passwords.run(|| Ok(())).await.unwrap();
 }
