@@ -1,5 +1,6 @@
 //! The `pool` section of a service's configuration.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,8 +10,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct PoolConfig {
     /// Connections at most; 8 unless told.
-    pub size: usize,
-    /// How long a request waits for a connection before it is told that the service is unavailable; 2s unless told.
+    pub size: NonZeroUsize,
+    /// How long a request waits for a connection before it is told that the service is unavailable; 1s unless told.
+    /// Less than a call may take, or a full pool would look like a call that took too long.
     ///
     /// A writer on SQLite waits for half of this for the other writers, of its own process and of others.
     #[serde(with = "humantime_serde")]
@@ -19,6 +21,6 @@ pub struct PoolConfig {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { size: 8, wait: Duration::from_secs(2) }
+        Self { size: const { NonZeroUsize::new(8).unwrap() }, wait: Duration::from_secs(1) }
     }
 }

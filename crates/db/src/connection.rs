@@ -52,12 +52,11 @@ impl<D: Driver> Connection<D> {
         self.broken.load(Ordering::Relaxed) || self.inner.is_broken()
     }
 
-    /// A cheap statement without a span; broken until it is answered.
-    pub(crate) async fn ping(&mut self) -> QueryResult<()> {
-        self.broken.store(true, Ordering::Relaxed);
-        self.inner.batch_execute("select 1").await?;
-        self.broken.store(false, Ordering::Relaxed);
-        Ok(())
+    /// Ends at the server, too, what may still be running.
+    pub(crate) fn cancel(&self, settings: &D::Settings) {
+        if self.broken.load(Ordering::Relaxed) {
+            self.inner.cancel(settings);
+        }
     }
 
     fn usable(&self) -> QueryResult<()> {

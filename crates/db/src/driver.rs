@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use diesel::QueryResult;
 use diesel::backend::Backend;
-use diesel_async::AsyncConnection;
+use diesel_async::pooled_connection::PoolableConnection;
 
 use crate::{ConnectError, Error, Migrations};
 
 /// A database's own connection; the two implementations are all there are.
-pub trait Driver: AsyncConnection<Backend: Backend<QueryBuilder: Default> + Default> + 'static {
+pub trait Driver: PoolableConnection<Backend: Backend<QueryBuilder: Default> + Default> + 'static {
     /// The database's name in spans and metrics.
     #[doc(hidden)]
     const SYSTEM: &'static str;
@@ -31,9 +31,9 @@ pub trait Driver: AsyncConnection<Backend: Backend<QueryBuilder: Default> + Defa
     #[doc(hidden)]
     fn begin(&mut self) -> impl Future<Output = QueryResult<()>> + Send;
 
-    /// Whether the connection is closed or in an unknown state.
+    /// Ends the running statement, which goes on when only the connection is closed; needs not be waited for.
     #[doc(hidden)]
-    fn is_broken(&mut self) -> bool;
+    fn cancel(&self, _: &Self::Settings) {}
 
     /// Runs what is pending of `migrations`, while nobody else does; answers the versions.
     #[doc(hidden)]

@@ -11,41 +11,28 @@ use crate::url::UrlError;
 
 /// Why a database could not be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// The URL is wrong.
     #[error(transparent)]
     Url(#[from] UrlError),
-    /// The configured size is 0.
-    #[error("a pool of 0 connections is of no use: set `size` to 1 or more")]
-    Size,
-    /// The pool could not be built.
     #[error("build the connection pool")]
     Build(#[from] deadpool::managed::BuildError),
-    /// A certificate or a key cannot be used.
     #[error("read the certificates in {path}")]
     Tls {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// All connections were in use for as long as a caller waits.
     #[error("no database connection could be had within {0:?}")]
     Busy(Duration),
-    /// No connection could be made.
     #[error("connect to the database")]
     Connect(#[source] ConnectError),
-    /// Another writer held what the statement needs: the same call may succeed later.
     #[error("the database is locked")]
     Locked(#[source] QueryError),
-    /// The connection broke while the statement ran.
     #[error("lost the connection to the database")]
     Lost(#[source] QueryError),
-    /// A statement failed.
     #[error("run a statement")]
     Query(#[source] QueryError),
-    /// A migration failed.
     #[error("migrate the database")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -87,7 +74,7 @@ impl From<Error> for Status {
                 tracing::warn!(error = &error as &dyn std::error::Error, "database unavailable");
                 Self::unavailable("the database is busy or unreachable, try again")
             }
-            Error::Url(_) | Error::Size | Error::Build(_) | Error::Tls { .. } | Error::Query(_) | Error::Migrate(_) => {
+            Error::Url(_) | Error::Build(_) | Error::Tls { .. } | Error::Query(_) | Error::Migrate(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "database");
                 Self::internal("internal error")
             }
@@ -97,19 +84,12 @@ impl From<Error> for Status {
 
 /// Why a connection could not be made: the driver's own words.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ConnectError {
-    /// The server is not there, refuses us or speaks no TLS.
     #[error(transparent)]
     Postgres(#[from] tokio_postgres::Error),
-    /// The file cannot be made or opened.
     #[error("open {path}: {reason}")]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite or the operating system says.
-        reason: String,
-    },
-    /// The first statements failed.
+    Sqlite { path: PathBuf, reason: String },
     #[error("prepare the connection")]
     Prepare(#[source] QueryError),
 }

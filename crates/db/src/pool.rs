@@ -32,9 +32,6 @@ pub enum Pool {
 impl Pool {
     /// A pool of connections to the database at `url`; connects when first used.
     pub fn new(url: &Url, config: &PoolConfig) -> Result<Self, Error> {
-        if config.size == 0 {
-            return Err(Error::Size);
-        }
         Ok(match &url.0 {
             url::Target::Postgres(settings) => {
                 Self::Postgres(Connections::new(url, config, postgres::Settings::new(settings)?)?)
@@ -57,14 +54,6 @@ impl Pool {
             tracing::info!(version, "migrated the database");
         }
         Ok(())
-    }
-
-    /// Whether the database answers, within the time a caller waits for a connection; makes no span.
-    pub async fn ping(&self) -> Result<(), Error> {
-        match self {
-            Self::Postgres(pool) => pool.ping().await,
-            Self::Sqlite(pool) => pool.ping().await,
-        }
     }
 }
 
@@ -105,7 +94,7 @@ impl<D: Driver> Connections<D> {
         let label = KeyValue::new(semconv::DB_CLIENT_CONNECTION_POOL_NAME, target.namespace.clone());
         let writers = D::ONE_WRITER.then(|| Writers { queue: Arc::new(Semaphore::new(1)), wait: config.wait / 2 });
         let shared = Arc::new(Shared { settings, target: Arc::new(target), writers, wait: config.wait, label });
-        let pool = managed::Pool::builder(Source(Arc::clone(&shared))).max_size(config.size).build()?;
+        let pool = managed::Pool::builder(Source(Arc::clone(&shared))).max_size(config.size.get()).build()?;
         metrics::observe(&pool, &shared.label);
         Ok(Self { pool, shared })
     }
@@ -131,7 +120,7 @@ impl<D: Driver> Connections<D> {
         let labels = std::slice::from_ref(&self.shared.label);
         metrics::WAIT_TIME.record(started.elapsed().as_secs_f64(), labels);
         match got {
-            Ok(Ok(object)) => Ok(Guard::new(object)),
+            Ok(Ok(object)) => Ok(Guard(Some(object))),
             Ok(Err(error)) => Err(self.error(error)),
             Err(_) => {
                 metrics::TIMEOUTS.add(1, labels);
@@ -150,14 +139,6 @@ impl<D: Driver> Connections<D> {
     /// A connection of its own, outside the pool.
     async fn open(&self) -> Result<D, Error> {
         D::open(&self.shared.settings).await.map_err(Error::Connect)
-    }
-
-    async fn ping(&self) -> Result<(), Error> {
-        let ping = async {
-            let mut conn = Guard::new(self.pool.get().await.map_err(|error| self.error(error))?);
-            Ok(conn.ping().await?)
-        };
-        tokio::time::timeout(self.shared.wait, ping).await.unwrap_or(Err(Error::Busy(self.shared.wait)))
     }
 }
 
@@ -182,12 +163,6 @@ impl<D: Driver> managed::Manager for Source<D> {
 /// A connection on loan from the pool.
 pub struct Guard<D: Driver>(Option<Object<Source<D>>>);
 
-impl<D: Driver> Guard<D> {
-    fn new(object: Object<Source<D>>) -> Self {
-        Self(Some(object))
-    }
-}
-
 impl<D: Driver> Deref for Guard<D> {
     type Target = Connection<D>;
 
@@ -208,6 +183,9 @@ impl<D: Driver> Drop for Guard<D> {
         if let Some(mut object) = self.0.take()
             && object.is_broken()
         {
+            if let Some(pool) = Object::pool(&object) {
+                object.cancel(&pool.manager().0.settings);
+            }
             drop(Object::take(object));
         }
     }

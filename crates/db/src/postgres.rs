@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, TransactionManager as _};
 use diesel_migrations::MigrationHarness as _;
 use telemetry::semconv;
@@ -20,6 +19,9 @@ use crate::{ConnectError, Error, Migrations, QueryError};
 const MIGRATION_LOCK: i64 = 0x6d61_6c6c;
 /// How often a locked database is tried again.
 const MIGRATION_RETRY: Duration = Duration::from_millis(100);
+
+/// How long it may take to cancel a statement.
+const CANCEL: Duration = Duration::from_secs(5);
 
 /// Where the server is, and how to trust it.
 pub struct Settings {
@@ -51,8 +53,13 @@ impl Driver for AsyncPgConnection {
         AnsiTransactionManager::begin_transaction(self).await
     }
 
-    fn is_broken(&mut self) -> bool {
-        PoolableConnection::is_broken(self)
+    fn cancel(&self, settings: &Settings) {
+        let (token, tls) = (self.cancel_token(), settings.tls.clone());
+        // Without a runtime the process is about to end.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // There is nobody to tell if it fails: the statement then runs to its end.
+            runtime.spawn(async move { tokio::time::timeout(CANCEL, token.cancel_query(tls)).await });
+        }
     }
 
     async fn migrate(mut self, migrations: Arc<Migrations>) -> Result<Vec<String>, Error> {

@@ -12,7 +12,6 @@ use diesel::connection::SimpleConnection as _;
 use diesel::dsl::sql;
 use diesel::sql_types::BigInt;
 use diesel::{Connection as _, ConnectionError, QueryResult, RunQueryDsl as _, SqliteConnection};
-use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
 use diesel_migrations::MigrationHarness as _;
 use futures::FutureExt as _;
@@ -82,10 +81,6 @@ impl Driver for AsyncSqliteConnection {
     async fn begin(&mut self) -> QueryResult<()> {
         use diesel::connection::AnsiTransactionManager;
         self.spawn_blocking(|conn| AnsiTransactionManager::begin_transaction_sql(conn, Self::BEGIN)).await
-    }
-
-    fn is_broken(&mut self) -> bool {
-        PoolableConnection::is_broken(self)
     }
 
     async fn migrate(mut self, migrations: Arc<Migrations>) -> Result<Vec<String>, Error> {

@@ -50,6 +50,7 @@ impl Text {
         ];
         attributes.extend(table.map(|table| KeyValue::new(semconv::DB_COLLECTION_NAME, Arc::<str>::from(table))));
         let labels = attributes.len();
+        attributes.push(KeyValue::new(semconv::DB_QUERY_SUMMARY, Arc::<str>::from(summary.as_str())));
         attributes.extend(shown.then(|| KeyValue::new(semconv::DB_QUERY_TEXT, Arc::<str>::from(sql))));
         if let Some((address, port)) = &target.server {
             attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, Arc::clone(address)));
@@ -91,10 +92,13 @@ impl Target {
 
     /// A query; `id` is that of its type, where the type determines its text.
     pub(crate) fn query(&self, id: Option<TypeId>, sql: impl FnOnce() -> String) -> Arc<Text> {
-        let make = || Text::new(self, &sql(), true);
         match id {
-            Some(id) => self.remembered(Key::Query(id), make),
-            None => Arc::new(make()),
+            Some(id) => self.remembered(Key::Query(id), || Text::new(self, &sql(), true)),
+            None => {
+                // Written by hand, it may hold values.
+                let sql = sql();
+                Arc::new(Text::new(self, &sql, !sql.contains('\'')))
+            }
         }
     }
 
@@ -144,12 +148,15 @@ mod tests {
     }
 
     #[test]
-    fn a_static_query_is_written_once_and_a_batch_never() {
+    fn a_static_query_is_written_once_and_values_never() {
         let target = Target::new(semconv::SQLITE, "user.db".into(), None);
         let id = Some(TypeId::of::<u8>());
         let first = target.query(id, || "SELECT 1".to_owned());
         let again = target.query(id, || unreachable!("it is known"));
         assert!(Arc::ptr_eq(&first, &again));
+        let by_hand = target.query(None, || "update users set name = 'secret'".to_owned());
+        assert_eq!(by_hand.summary, "UPDATE users");
+        assert!(!format!("{:?}", by_hand.attributes()).contains("secret"));
         let batch = target.batch("insert into users values ('secret')");
         assert_eq!(batch.summary, "INSERT users");
         assert!(!format!("{:?}", batch.attributes()).contains("secret"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db::{Error, Pool, PoolConfig, in_transaction, with_conn};
+use db::{Error, in_transaction, with_conn};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use testkit::database::{Database, on_each};
@@ -17,7 +17,6 @@ async fn a_query_is_written_once() {
         assert_eq!(deposit(&database.pool, id, 7).await.unwrap(), 7);
         assert_eq!(balance(&database.pool, id).await.unwrap(), Some(7));
         assert_eq!(balance(&database.pool, 99).await.unwrap(), None);
-        database.pool.ping().await.unwrap();
     })
     .await;
 }
@@ -74,7 +73,6 @@ async fn who_waits_too_long_is_told_that_the_pool_is_busy() {
             with_conn!(pool, _conn => {
                 let error = add(&pool, "1").await.unwrap_err();
                 assert!(matches!(error, Error::Busy(_)), "{error:?}");
-                assert!(matches!(pool.ping().await, Err(Error::Busy(_))));
                 Ok(())
             })
         }
@@ -126,23 +124,4 @@ async fn a_statement_that_is_dropped_takes_its_connection_with_it() {
         add(&pool, "1").await.unwrap();
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_ping_that_is_dropped_does_no_harm() {
-    on_each(MIGRATIONS, async |database| {
-        let pool = connected(&database.url, 1, Duration::from_secs(30)).await;
-        for _ in 0..10 {
-            pool.ping().await.unwrap();
-            let _ = futures::poll!(Box::pin(pool.ping()));
-        }
-        add(&pool, "1").await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_pool_of_nothing_is_refused() {
-    let refused = Pool::new(&"sqlite:x.db".parse().unwrap(), &PoolConfig { size: 0, ..PoolConfig::default() });
-    assert!(matches!(refused, Err(Error::Size)));
 }

@@ -35,15 +35,14 @@ async fn a_file_that_cannot_be_made_is_named() {
     let path = directory.path().join("file");
     std::fs::write(&path, "").unwrap();
     let pool = Pool::new(&Url::sqlite(path.join("user.db")), &PoolConfig::default()).unwrap();
-    let Err(Error::Connect(error)) = pool.ping().await else { panic!("connected") };
+    let Err(Error::Connect(error)) = add(&pool, "1").await else { panic!("connected") };
     assert!(error.to_string().contains("file/user.db"), "{error}");
 }
 
 #[tokio::test]
 async fn a_file_that_went_away_is_not_replaced_by_an_empty_one() {
     on_sqlite(MIGRATIONS, async |database| {
-        let config = PoolConfig { size: 2, ..PoolConfig::default() };
-        let pool = Pool::new(&database.url.parse().unwrap(), &config).unwrap();
+        let pool = Pool::new(&database.url.parse().unwrap(), &PoolConfig::default()).unwrap();
         let id = add(&pool, "1").await.unwrap();
         let path = Path::new(database.url.strip_prefix("sqlite:").unwrap());
         let elsewhere = path.with_extension("elsewhere");
@@ -89,7 +88,7 @@ async fn many_writers_and_readers_at_once_see_no_lock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_pools_write_to_one_file() {
     on_sqlite(MIGRATIONS, async |database| {
-        let other = Pool::new(&database.url.parse().unwrap(), &PoolConfig::default()).unwrap();
+        let other = connected(&database.url, 8, Duration::from_secs(30)).await;
         let id = add(&database.pool, "shared").await.unwrap();
         let tasks: Vec<_> = [&database.pool, &other]
             .into_iter()
