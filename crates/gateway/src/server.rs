@@ -86,6 +86,7 @@ impl Gateway {
             });
         };
 
+        tracing::info!(address = %listener.local_addr()?, "serving");
         lifecycle.set_serving();
         let mut end = std::pin::pin!(async {
             lifecycle.draining().await;

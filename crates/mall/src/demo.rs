@@ -44,7 +44,7 @@ async fn shop(options: &Options) -> anyhow::Result<()> {
     let token = answer["accessToken"].as_str().context("the answer to the login has no accessToken")?;
     let user = step(options, "who am I", "/api/user/userinfo", Some(token), &json!({})).await?;
 
-    writeln!(out, "\n{}", serde_json::to_string(&user)?)?;
+    writeln!(out, "\n{}\n\nThe traces are there a second later.", serde_json::to_string(&user)?)?;
     Ok(())
 }
 
@@ -63,8 +63,12 @@ async fn step(options: &Options, what: &str, path: &str, token: Option<&str>, bo
     let millis = start.elapsed().as_millis();
 
     let status = response.status();
-    let trace = response.headers().get("x-trace-id").and_then(|id| id.to_str().ok());
-    let trace = trace.map_or_else(String::new, |id| format!("{}/trace/{id}", trimmed(&options.viewer)));
+    let told = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let sampled = told("traceresponse").is_some_and(|context| context.ends_with("-01"));
+    let trace = match told("x-trace-id") {
+        Some(id) if sampled => format!("{}/trace/{id}", trimmed(&options.viewer)),
+        _ => "not sampled, so no trace".to_owned(),
+    };
     writeln!(std::io::stdout(), "{what:9} POST {path:20} {} {millis:5} ms  {trace}", status.as_u16())?;
     let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
     if status != StatusCode::OK {

@@ -127,7 +127,9 @@ impl Server {
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
                 .with_service_name(S::NAME)
+                .with_service_name("grpc.health.v1.Health")
         };
         let cut_off = CancellationToken::new();
         let layers = ServiceBuilder::new()
@@ -148,6 +150,7 @@ impl Server {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .add_service(make_service(config.max_message_bytes));
+        tracing::info!(address = %listener.local_addr()?, "serving");
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let draining = lifecycle.clone();
         let serving = router.serve_with_incoming_shutdown(incoming, async move { draining.draining().await });

@@ -1,6 +1,5 @@
 //! All children together: started at once, ready together, stopped in order.
 
-
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -8,18 +8,18 @@ use super::plan::{Member, Plan};
 
 pub(super) fn print(plan: &Plan, data: &DataDir, took: Duration) {
     let mut text = format!("\nmall is ready in {} ms, its data in {}\n\n", took.as_millis(), data.path().display());
-    text.push_str(&format!("  {:10} {:22} {:22} {}\n", "service", "address", "live, ready, metrics", "what it is"));
+    text.push_str(&format!("  {:10} {:22} {:23} {}\n", "service", "address", "/livez /readyz /metrics", "what it is"));
     for member in &plan.members {
         let Member { service, addresses, .. } = member;
         let [main, admin] = [member.main(), member.admin()].map(|address| format!("http://{address}"));
-        text.push_str(&format!("  {:10} {main:22} {admin:22} {}\n", service.name, service.what));
+        text.push_str(&format!("  {:10} {main:22} {admin:23} {}\n", service.name, service.what));
         for (key, address) in addresses {
             let what = match *key {
                 "otlp_grpc" => "takes traces: OTLP over gRPC",
                 "otlp_http" => "takes traces: OTLP over HTTP",
                 _ => continue,
             };
-            text.push_str(&format!("  {:10} http://{address:<15} {:22} {what}\n", "", ""));
+            text.push_str(&format!("  {:10} http://{address:<15} {:23} {what}\n", "", ""));
         }
     }
     text.push_str("\nTry in another terminal:\n");
@@ -38,8 +38,9 @@ fn next(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     let at = |name| plan.members.iter().find(|member| member.service.name == name).map(Member::main);
     if let Some(api) = at("user.api") {
-        let viewer = plan.viewer().map(|url| format!(" --viewer {url}")).unwrap_or_default();
-        let usual = api.port() == 8000 && plan.viewer().is_none_or(|url| url.ends_with(":5000"));
+        let viewer = plan.viewer().unwrap_or_else(|| "http://YOUR-JAEGER:16686".to_owned());
+        let viewer = format!(" --viewer {viewer}");
+        let usual = api.port() == 8000 && plan.viewer().is_some_and(|url| url.ends_with(":5000"));
         let flags = if usual { String::new() } else { format!(" --url http://{api}{viewer}") };
         lines.push(format!("{mall} demo{flags}"));
         lines.push(format!("open http://{api}/docs"));
