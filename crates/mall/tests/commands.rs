@@ -82,7 +82,7 @@ fn config_shows_every_value_its_place_and_no_secret() {
         line.unwrap_or_else(|| panic!("no {key} in {text}")).split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(line("pool.size"), "pool.size 3 f.yaml:2");
-    assert_eq!(line("pool.wait"), "pool.wait 2s default");
+    assert_eq!(line("pool.wait"), "pool.wait 1s default");
     let built_in = include_str!("../../../etc/user.rpc.yaml");
     let at = 1 + built_in.lines().position(|line| line.trim_start().starts_with("sampler:")).unwrap();
     assert_eq!(line("telemetry.sampler"), format!("telemetry.sampler 1.0 built-in etc/user.rpc.yaml:{at}"));
