@@ -44,8 +44,13 @@ impl Service {
                 ..Default::default()
             },
             database: database.url.parse().unwrap(),
-            pool: db::PoolConfig::default(),
-            auth: auth::Config { keys: keys.path().to_owned(), ..Default::default() },
+            // A test machine may be busy, and to be told so is not what these tests are about.
+            pool: db::PoolConfig { wait: minute, ..Default::default() },
+            auth: auth::Config {
+                keys: keys.path().to_owned(),
+                password: auth::password::Config { wait: minute, ..Default::default() },
+                ..Default::default()
+            },
             first_user_is_admin: false,
             admin: None,
         }
@@ -417,10 +422,8 @@ async fn two_hundred_logins_at_once_hold_nobody_up() {
         assert!(answered > 2, "only {answered} other calls were answered in the meantime");
         drop(logins);
         let statuses: Vec<_> = results.into_iter().map(Result::unwrap_err).collect();
-        assert!(statuses.iter().any(|status| status.code() == Code::Unauthenticated), "some had their turn");
-        for status in statuses.iter().filter(|status| status.code() != Code::Unauthenticated) {
-            assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-            assert!(status.get_details_retry_info().is_some(), "one that waited too long is told when to come back");
+        for status in statuses {
+            assert_eq!(status.code(), Code::Unauthenticated, "each has its turn: {status:?}");
         }
         service.stop().await;
     })
