@@ -9,8 +9,8 @@ use crate::report::{Goal, Row, number};
 use crate::traffic::{CONNECTIONS, Grpc, Load, Rest, latency, load};
 use crate::{MALL, median, on_one_thread};
 
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(1500);
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_secs(1);
 /// Calls of one client in a round.
 const CALLS: usize = 300;
 

@@ -24,7 +24,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
         for service in ["user.api", "user.rpc"] {
             let pid = system::pid(&mall, service)?;
-            let note = format!("PSS {} MiB", number(system::pss(pid)?));
+            let (own, pss) = (number(system::anonymous(pid)?), number(system::pss(pid)?));
+            let note = format!("{own} MiB of its own, else pages of files, which all share; PSS {pss} MiB");
             rows.push(
                 Row::new(format!("{service} idle, RSS"), Goal::AtMost(15.0), system::rss(pid)?, "MiB").note(note),
             );

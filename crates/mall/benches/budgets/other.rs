@@ -28,11 +28,6 @@ pub(crate) fn output(name: &str) -> anyhow::Result<String> {
 
 /// The first number behind `label` in a line.
 pub(crate) fn number_after(line: &str, label: &str) -> Option<f64> {
-    numbers_after(line, label)?.next()
-}
-
-/// All words behind `label` in a line that are numbers.
-pub(crate) fn numbers_after<'a>(line: &'a str, label: &str) -> Option<impl Iterator<Item = f64> + use<'a>> {
     let rest = line.trim_start().strip_prefix(label)?;
-    Some(rest.split_whitespace().filter_map(|word| word.parse().ok()))
+    rest.split_whitespace().find_map(|word| word.parse().ok())
 }

@@ -11,8 +11,8 @@ use crate::traffic::{Rest, load};
 use crate::{MALL, median, on_one_thread, system};
 
 const SERVICES: [&str; 2] = ["user.api", "user.rpc"];
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_secs(1);
 /// Until the last spans of a round are sent: their cost belongs to the round.
 const SENDING: Duration = Duration::from_millis(1200);
 

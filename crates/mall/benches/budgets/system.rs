@@ -24,6 +24,11 @@ pub(crate) fn rss(pid: u32) -> anyhow::Result<f64> {
     mib(&read(pid, "status")?, "VmRSS:")
 }
 
+/// The part of [`rss`] that is no page of a file: the process's own heap and stacks, in MiB.
+pub(crate) fn anonymous(pid: u32) -> anyhow::Result<f64> {
+    mib(&read(pid, "status")?, "RssAnon:")
+}
+
 /// The memory that a process has in use, each shared page divided by its users, in MiB.
 pub(crate) fn pss(pid: u32) -> anyhow::Result<f64> {
     mib(&read(pid, "smaps_rollup")?, "Pss:")
