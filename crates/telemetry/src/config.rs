@@ -74,7 +74,7 @@ pub enum Batcher {
 pub struct Queue {
     /// Spans that may wait (2048).
     pub size: usize,
-    /// Spans sent at once (512).
+    /// Spans sent at once (256): more take memory, fewer take the collector's time.
     pub batch: usize,
     /// How long a span waits for others at most (1s).
     #[serde(with = "humantime_serde")]
@@ -127,7 +127,7 @@ impl Default for Config {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { size: 2048, batch: 512, delay: Duration::from_secs(1), timeout: Duration::from_secs(10) }
+        Self { size: 2048, batch: 256, delay: Duration::from_secs(1), timeout: Duration::from_secs(10) }
     }
 }
 
