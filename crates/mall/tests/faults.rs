@@ -32,8 +32,8 @@ impl Collector {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = viewer::Config { listen: any, otlp_grpc: any, otlp_http: any, admin: any, ..Default::default() };
         let viewer = viewer::Viewer::bind(config, Lifecycle::new()).await.unwrap();
-        let addresses = viewer.addresses();
-        let (otlp, query) = (addresses.otlp_grpc, format!("http://{}", addresses.ui));
+        let addresses = viewer.config().clone();
+        let (otlp, query) = (addresses.otlp_grpc, format!("http://{}", addresses.listen));
         tokio::spawn(viewer.serve());
         Self { otlp, query }
     }

@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use params::Params;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, RwLock, Semaphore};
 use tower_http::timeout::TimeoutLayer;
 
@@ -32,6 +32,7 @@ const QUESTIONS: usize = 8;
 struct Shared {
     store: Arc<RwLock<Store>>,
     turns: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -54,9 +55,9 @@ async fn work(turn: Turn, work: impl FnOnce() -> Response + Send + 'static) -> R
     answer.await.unwrap_or_else(|error| Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response())
 }
 
-/// The largest OTLP/JSON file that the UI may have shown to it.
+/// The largest OTLP/JSON file that the UI may have shown to it, one at a time: its traces take several times as much.
 const MAX_UPLOAD: usize = 16 << 20;
-/// How long that may take, so that no slow upload keeps a turn from others.
+/// How long that may take, so that no slow upload keeps others waiting.
 const UPLOAD_TIME: Duration = Duration::from_secs(10);
 
 /// Jaeger's query API below `/api`.
@@ -73,31 +74,26 @@ pub(crate) fn router(store: Arc<RwLock<Store>>) -> Router {
         .route("/api/metrics/{*metric}", get(metrics))
         .merge(v3::router())
         .route("/api/{*path}", axum::routing::any(unknown))
-        .with_state(Shared { store, turns: Arc::new(Semaphore::new(QUESTIONS)) })
+        .with_state(Shared { store, turns: Arc::new(Semaphore::new(QUESTIONS)), uploads: Arc::new(Semaphore::new(1)) })
 }
 
 /// An answer as all of the older API gives it.
 #[derive(Serialize)]
 struct Envelope<T> {
-    data: Option<T>,
+    data: T,
     total: usize,
     limit: usize,
     offset: usize,
-    errors: Option<Vec<Problem>>,
+    /// A list, or null.
+    errors: Value,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Problem {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-    msg: String,
-    #[serde(rename = "traceID", skip_serializing_if = "Option::is_none")]
-    trace_id: Option<String>,
+fn envelope<T: Serialize>(data: T, total: usize, errors: Value) -> Envelope<T> {
+    Envelope { data, total, limit: 0, offset: 0, errors }
 }
 
-fn envelope<T: Serialize>(data: T, total: usize, errors: Option<Vec<Problem>>) -> Response {
-    json_body(&Envelope { data: Some(data), total, limit: 0, offset: 0, errors })
+fn answer(data: impl Serialize, total: usize) -> Response {
+    json_body(&envelope(data, total, Value::Null))
 }
 
 fn json_body(body: &impl Serialize) -> Response {
@@ -123,23 +119,22 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let Self(status, msg) = self;
-        let problem = Problem { code: Some(status.as_u16()), msg, trace_id: None };
-        let body = Envelope::<()> { data: None, total: 0, limit: 0, offset: 0, errors: Some(vec![problem]) };
-        (status, json_body(&body)).into_response()
+        let errors = json!([{ "code": status.as_u16(), "msg": msg }]);
+        (status, json_body(&envelope(Value::Null, 0, errors))).into_response()
     }
 }
 
 async fn services(State(shared): State<Shared>) -> Response {
     let services = shared.store.read().await.services();
     let total = services.len();
-    envelope(services, total, None)
+    answer(services, total)
 }
 
 async fn operation_names(State(shared): State<Shared>, Path(service): Path<String>) -> Response {
     let operations = shared.store.read().await.operations(&service);
     let names: std::collections::BTreeSet<_> = operations.into_iter().map(|(name, _)| name).collect();
     let total = names.len();
-    envelope(names, total, None)
+    answer(names, total)
 }
 
 async fn operations(State(shared): State<Shared>, params: Params) -> Result<Response, Error> {
@@ -149,7 +144,7 @@ async fn operations(State(shared): State<Shared>, params: Params) -> Result<Resp
     let operations = operations.iter().filter(|(_, of)| kind.is_empty() || kind == kind_name(*of));
     let data: Vec<_> = operations.map(|(name, kind)| json!({ "name": name, "spanKind": kind_name(*kind) })).collect();
     let total = data.len();
-    Ok(envelope(data, total, None))
+    Ok(answer(data, total))
 }
 
 async fn search(State(shared): State<Shared>, params: Params) -> Result<Response, Error> {
@@ -167,7 +162,7 @@ async fn search(State(shared): State<Shared>, params: Params) -> Result<Response
 }
 
 fn found(traces: &[Trace]) -> Response {
-    envelope(traces.iter().map(jaeger::Trace::from).collect::<Vec<_>>(), 0, None)
+    answer(traces.iter().map(jaeger::Trace::from).collect::<Vec<_>>(), 0)
 }
 
 /// What a search in `store` takes, from its URL to its answer; for the benchmark.
@@ -181,12 +176,10 @@ fn by_ids(traces: Vec<Result<Trace, (TraceId, &str)>>) -> Response {
     for trace in &traces {
         match trace {
             Ok(trace) => found.push(jaeger::Trace::from(trace)),
-            Err((id, msg)) => {
-                missing.push(Problem { code: None, msg: (*msg).to_owned(), trace_id: Some(jaeger::id(*id)) });
-            }
+            Err((id, msg)) => missing.push(json!({ "msg": msg, "traceID": jaeger::id(*id) })),
         }
     }
-    envelope(found, 0, (!missing.is_empty()).then_some(missing))
+    json_body(&envelope(found, 0, if missing.is_empty() { Value::Null } else { missing.into() }))
 }
 
 async fn trace(State(shared): State<Shared>, Path(id): Path<String>, params: Params) -> Result<Response, Error> {
@@ -197,8 +190,7 @@ async fn trace(State(shared): State<Shared>, Path(id): Path<String>, params: Par
         let Some(trace) = trace else {
             return Error(StatusCode::NOT_FOUND, "trace not found".to_owned()).into_response();
         };
-        let data = Some([jaeger::Trace::from(&trace)]);
-        let body = Envelope { data, total: 0, limit: 0, offset: 0, errors: None };
+        let body = envelope([jaeger::Trace::from(&trace)], 0, Value::Null);
         written(if pretty { serde_json::to_vec_pretty(&body) } else { serde_json::to_vec(&body) })
     };
     Ok(shared.ask(answer).await)
@@ -212,14 +204,14 @@ async fn dependencies(State(shared): State<Shared>, params: Params) -> Result<Re
         let calls =
             calls.iter().filter(|((parent, child), _)| service.is_empty() || *parent == service || *child == service);
         let call = |((parent, child), count): (&(String, String), &u64)| json!({ "parent": parent, "child": child, "callCount": count });
-        envelope(calls.map(call).collect::<Vec<_>>(), 0, None)
+        self::answer(calls.map(call).collect::<Vec<_>>(), 0)
     };
     Ok(shared.ask(answer).await)
 }
 
 /// Shows an OTLP/JSON file as traces; nothing of it is kept.
 async fn transform(State(shared): State<Shared>, request: Request) -> Result<Response, Error> {
-    let turn = shared.turns.acquire_owned().await;
+    let turn = shared.uploads.acquire_owned().await;
     let body = Bytes::from_request(request, &()).await.map_err(|error| Error(error.status(), error.body_text()))?;
     let answer = move || {
         let batch = match Batch::from_json(&body) {

@@ -16,7 +16,7 @@ mod wire;
 
 pub use config::Config;
 use rpc::Lifecycle;
-pub use server::{Addresses, Viewer};
+pub use server::Viewer;
 
 /// Why the viewer does not run.
 #[derive(Debug, thiserror::Error)]

@@ -16,6 +16,8 @@ pub(crate) struct Stats {
     pub(crate) stored: AtomicU64,
     /// Spans that it did not store because their trace was too large.
     pub(crate) cut: AtomicU64,
+    /// Spans that were too large themselves.
+    pub(crate) refused: AtomicU64,
     /// Traces that it dropped to make room.
     pub(crate) evicted: AtomicU64,
 }
@@ -36,9 +38,10 @@ pub(crate) fn publish(stats: &Arc<Stats>) {
         let gauge = meter.u64_observable_gauge(name).with_unit(unit).with_description(description);
         gauge.with_callback(move |observer| observer.observe(number(&stats).load(Relaxed), &[])).build();
     }
-    let counters: [Instrument; 3] = [
+    let counters: [Instrument; 4] = [
         ("viewer.spans.stored", "{span}", "Spans that were stored", |stats| &stats.stored),
         ("viewer.spans.cut", "{span}", "Spans of traces that were too large", |stats| &stats.cut),
+        ("viewer.spans.refused", "{span}", "Spans that were too large", |stats| &stats.refused),
         ("viewer.traces.evicted", "{trace}", "Traces that were dropped to make room", |stats| &stats.evicted),
     ];
     for (name, unit, description, number) in counters {

@@ -30,19 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long requests may go on after draining began.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// Where a viewer listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// Jaeger's UI and query API.
-    pub ui: SocketAddr,
-    /// OTLP over gRPC.
-    pub otlp_grpc: SocketAddr,
-    /// OTLP over HTTP.
-    pub otlp_http: SocketAddr,
-    /// Health and metrics.
-    pub admin: SocketAddr,
-}
-
 /// A viewer that has its ports and does not answer yet, but for the admin port.
 #[derive(Debug)]
 pub struct Viewer {
@@ -52,42 +39,37 @@ pub struct Viewer {
     otlp_grpc: TcpListener,
     otlp_http: TcpListener,
     admin: AdminServer,
-    addresses: Addresses,
 }
 
 impl Viewer {
     /// Takes the viewer's ports; port 0 takes a free one.
-    pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
+    pub async fn bind(mut config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
         let ui = rpc::listen(config.listen).await?;
         let otlp_grpc = rpc::listen(config.otlp_grpc).await?;
         let otlp_http = rpc::listen(config.otlp_http).await?;
         let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
-        let addresses = Addresses {
-            ui: ui.local_addr()?,
-            otlp_grpc: otlp_grpc.local_addr()?,
-            otlp_http: otlp_http.local_addr()?,
-            admin: admin.address(),
-        };
-        Ok(Self { config, lifecycle, ui, otlp_grpc, otlp_http, admin, addresses })
+        (config.listen, config.admin) = (ui.local_addr()?, admin.address());
+        (config.otlp_grpc, config.otlp_http) = (otlp_grpc.local_addr()?, otlp_http.local_addr()?);
+        Ok(Self { config, lifecycle, ui, otlp_grpc, otlp_http, admin })
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+    /// Its configuration, with the ports that it has.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Serves until the lifecycle drains and then at most three seconds more.
     pub async fn serve(self) -> Result<(), Error> {
-        let Self { config, lifecycle, ui, otlp_grpc, otlp_http, admin: _admin, addresses } = self;
+        let Self { config, lifecycle, ui, otlp_grpc, otlp_http, admin: _admin } = self;
         let size = |bytes: bytesize::ByteSize| usize::try_from(bytes.as_u64()).unwrap_or(usize::MAX);
         let store = Store::new(size(config.memory));
         metrics::publish(store.stats());
         let store = Arc::new(RwLock::new(store));
         let sink = Sink { store: store.clone(), max_message: size(config.max_message) };
-        let pages = pages(store, addresses.ui, config.hosts).await;
+        let pages = pages(store, config.listen, config.hosts).await;
         let limits = limits(PATIENCE);
         lifecycle.set_serving();
-        tracing::info!(ui = %addresses.ui, otlp_grpc = %addresses.otlp_grpc, otlp_http = %addresses.otlp_http, memory = %config.memory, "serving");
+        tracing::info!(ui = %config.listen, otlp_grpc = %config.otlp_grpc, otlp_http = %config.otlp_http, memory = %config.memory, "serving");
         let serving = async {
             tokio::try_join!(
                 serve(ui, pages, &lifecycle),

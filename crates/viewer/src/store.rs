@@ -75,6 +75,7 @@ impl Store {
     pub(crate) fn insert(&mut self, batch: Batch) -> u64 {
         let mut cut = 0;
         let count = batch.spans.len() as u64;
+        self.stats.refused.fetch_add(batch.refused, Relaxed);
         let mut known = Known::default();
         for span in batch.spans {
             let size = HEADER + span.body.len() + span.name.len();
@@ -217,6 +218,7 @@ impl Store {
     pub(crate) fn dependencies(&self, start: &RangeInclusive<u64>) -> BTreeMap<(String, String), u64> {
         let mut calls: HashMap<(&str, &str), u64> = HashMap::new();
         let mut services: HashMap<u64, &str> = HashMap::new();
+        let mut seen = HashSet::new();
         let entries = self.segments.iter().flat_map(|segment| &segment.entries);
         for entry in entries.filter(|entry| start.contains(&entry.start)) {
             let service = |(segment, record): (u32, Record<'_>)| {
@@ -224,7 +226,8 @@ impl Store {
             };
             services.clear();
             services.extend(self.chain(entry).map(|at| (at.1.id, service(at))));
-            for at in self.chain(entry) {
+            seen.clear();
+            for at in self.chain(entry).filter(|(_, span)| seen.insert(span.identity())) {
                 let Some(&caller) = services.get(&at.1.parent) else { continue };
                 let callee = service(at);
                 if caller != callee {
@@ -246,9 +249,8 @@ impl Store {
     }
 
     fn read(&self, entry: &Entry) -> Trace {
-        // An exporter that gets no answer sends again.
         let mut seen = HashSet::new();
-        let chain = self.chain(entry).filter(|(_, span)| seen.insert((span.id, span.start, span.end, span.body)));
+        let chain = self.chain(entry).filter(|(_, span)| seen.insert(span.identity()));
         let mut spans: Vec<_> = chain
             .map(|(segment, record)| {
                 let (operation, scope, resource) = self.segment(segment).origin(record.operation);

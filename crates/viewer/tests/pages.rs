@@ -15,10 +15,10 @@ async fn every_page_of_the_ui_works() {
     let Some(browser) = testkit::chromium::start().await else { return };
     let lifecycle = Lifecycle::new();
     let viewer = viewer::Viewer::bind(client::config_on_free_ports(), lifecycle.clone()).await.unwrap();
-    let addresses = viewer.addresses();
+    let addresses = viewer.config().clone();
     let serving = tokio::spawn(viewer.serve());
     let otlp = format!("http://{}/v1/traces", addresses.otlp_http);
-    let ui = format!("http://{}", addresses.ui);
+    let ui = format!("http://{}", addresses.listen);
 
     browser.open(&format!("{ui}/dependencies")).await;
     browser.wait_for_text("No service dependencies found").await;

@@ -28,10 +28,10 @@ struct System {
 async fn the_viewer_answers() {
     let lifecycle = Lifecycle::new();
     let viewer = viewer::Viewer::bind(client::config_on_free_ports(), lifecycle.clone()).await.unwrap();
-    let addresses = viewer.addresses();
+    let addresses = viewer.config().clone();
     let serving = tokio::spawn(viewer.serve());
     answers(&System {
-        query: format!("http://{}", addresses.ui),
+        query: format!("http://{}", addresses.listen),
         otlp_grpc: format!("http://{}", addresses.otlp_grpc),
         otlp_http: format!("http://{}", addresses.otlp_http),
     })

@@ -25,7 +25,7 @@ fn span(name: &str) -> Span {
 async fn it_takes_spans_over_grpc_says_how_it_is_and_drains() {
     let lifecycle = Lifecycle::new();
     let viewer = viewer::Viewer::bind(client::config_on_free_ports(), lifecycle.clone()).await.unwrap();
-    let addresses = viewer.addresses();
+    let addresses = viewer.config().clone();
     let admin = format!("http://{}", addresses.admin);
     assert_eq!(client::get(&format!("{admin}/readyz")).await.status, 503, "it does not serve yet");
     let serving = tokio::spawn(viewer.serve());
@@ -35,7 +35,7 @@ async fn it_takes_spans_over_grpc_says_how_it_is_and_drains() {
     assert_eq!(answer.into_inner().partial_success, None);
     let mut zipped = otlp.clone().send_compressed(CompressionEncoding::Gzip);
     zipped.export(request(vec![Span { span_id: vec![8; 8], ..span("zipped") }])).await.unwrap();
-    let trace = client::get(&format!("http://{}/api/traces/{}", addresses.ui, "07".repeat(16))).await;
+    let trace = client::get(&format!("http://{}/api/traces/{}", addresses.listen, "07".repeat(16))).await;
     let names: Vec<_> =
         trace.json()["data"][0]["spans"].as_array().unwrap().iter().map(|span| span["operationName"].clone()).collect();
     assert_eq!(names, ["plain", "zipped"]);
@@ -47,6 +47,8 @@ async fn it_takes_spans_over_grpc_says_how_it_is_and_drains() {
     assert_eq!(zipped.export(large).await.unwrap_err().code(), Code::ResourceExhausted, "a bomb");
     let refused = otlp.export(request(vec![span(&"x".repeat(2 << 20))])).await.unwrap().into_inner();
     assert_eq!(refused.partial_success.unwrap().rejected_spans, 1);
+    let metrics = client::get(&format!("{admin}/metrics")).await;
+    assert!(metrics.body.contains("viewer_spans_refused_total 1"), "{}", metrics.body);
 
     let mut grpc = tonic::client::Grpc::new(
         tonic::transport::Endpoint::from_shared(format!("http://{}", addresses.otlp_grpc)).unwrap().connect_lazy(),

@@ -1,11 +1,12 @@
 //! `/api/v3`: the API that Jaeger keeps, whose answers are OTLP/JSON.
 
+use std::collections::HashMap;
+
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::RwLock;
@@ -40,17 +41,6 @@ impl IntoResponse for Error {
         let Self(status, message) = self;
         (status, json_body(&json!({ "error": { "httpCode": status.as_u16(), "message": message } }))).into_response()
     }
-}
-
-#[derive(Serialize)]
-struct Found {
-    result: TracesData,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TracesData {
-    resource_spans: Vec<Box<RawValue>>,
 }
 
 async fn services(State(shared): State<Shared>) -> Response {
@@ -101,7 +91,8 @@ fn result(traces: &[Trace]) -> Response {
     let resource_spans: Result<Vec<Vec<Box<RawValue>>>, _> = traces.iter().map(resource_spans).collect();
     match resource_spans {
         Ok(resource_spans) => {
-            json_body(&Found { result: TracesData { resource_spans: resource_spans.into_iter().flatten().collect() } })
+            let all: Vec<_> = resource_spans.into_iter().flatten().collect();
+            json_body(&HashMap::from([("result", HashMap::from([("resourceSpans", all)]))]))
         }
         Err(error) => Error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -12,7 +12,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess
 use prost::Message as _;
 use tonic::Status;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::{Grpc, UnaryService};
+use tonic::server::Grpc;
+use tower::service_fn;
 
 use super::{Batch, Sink};
 
@@ -24,32 +25,19 @@ pub(crate) fn router(sink: Sink) -> Router {
     let export = async move |request: Request| {
         let mut grpc =
             Grpc::new(Raw).accept_compressed(CompressionEncoding::Gzip).max_decoding_message_size(sink.max_message);
-        grpc.unary(Export(sink), request).await.map(Body::new)
+        let put = service_fn(move |request: tonic::Request<Bytes>| put(sink.clone(), request.into_inner()));
+        grpc.unary(put, request).await.map(Body::new)
     };
     Router::new().route(EXPORT, any(export)).fallback(unknown)
 }
 
-async fn unknown() -> Response {
-    Status::unimplemented("only traces are kept here: there is no other service than TraceService/Export").into_http()
+async fn put(sink: Sink, message: Bytes) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
+    let batch = Batch::from_protobuf(&message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    Ok(tonic::Response::new(answer(sink.put(batch).await)))
 }
 
-#[derive(Clone)]
-struct Export(Sink);
-
-impl UnaryService<Bytes> for Export {
-    type Response = ExportTraceServiceResponse;
-    type Future = std::pin::Pin<
-        Box<dyn Future<Output = Result<tonic::Response<ExportTraceServiceResponse>, Status>> + Send + 'static>,
-    >;
-
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let sink = self.0.clone();
-        Box::pin(async move {
-            let batch = Batch::from_protobuf(request.get_ref());
-            let batch = batch.map_err(|error| Status::invalid_argument(error.to_string()))?;
-            Ok(tonic::Response::new(answer(sink.put(batch).await)))
-        })
-    }
+async fn unknown() -> Response {
+    Status::unimplemented("only traces are kept here: there is no other service than TraceService/Export").into_http()
 }
 
 /// The answer to a message of which some spans may have been left out.

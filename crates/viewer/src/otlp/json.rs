@@ -1,9 +1,11 @@
 //! Reads an `ExportTraceServiceRequest` from OTLP/JSON, one span at a time.
 
+use std::fmt;
+
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Batch, Invalid, MAX_ORIGIN, MAX_SPAN};
@@ -12,7 +14,7 @@ use super::{Batch, Invalid, MAX_ORIGIN, MAX_SPAN};
 #[serde(rename_all = "camelCase")]
 struct Request<'a> {
     #[serde(borrow, default)]
-    resource_spans: Vec<&'a RawValue>,
+    resource_spans: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -21,7 +23,7 @@ struct ResourceSpans<'a> {
     #[serde(borrow, default)]
     resource: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    scope_spans: Vec<&'a RawValue>,
+    scope_spans: Option<&'a RawValue>,
     #[serde(default)]
     schema_url: String,
 }
@@ -32,7 +34,7 @@ struct ScopeSpans<'a> {
     #[serde(borrow, default)]
     scope: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    spans: Vec<&'a RawValue>,
+    spans: Option<&'a RawValue>,
     #[serde(default)]
     schema_url: String,
 }
@@ -41,34 +43,68 @@ struct ScopeSpans<'a> {
 pub(super) fn read(request: &[u8], batch: &mut Batch) -> Result<(), Invalid> {
     let request: &RawValue = serde_json::from_slice(request).map_err(|error| Invalid(error.to_string()))?;
     let request: Request<'_> = parse(request)?;
-    for (r, resource_spans) in request.resource_spans.into_iter().enumerate() {
-        resource(resource_spans, batch).map_err(|error| within(&format!("resourceSpans[{r}]"), error))?;
-    }
-    Ok(())
+    each("resourceSpans", request.resource_spans, |resource_spans| resource(resource_spans, batch))
 }
 
 fn resource(resource_spans: &RawValue, batch: &mut Batch) -> Result<(), Invalid> {
     let resource_spans: ResourceSpans<'_> = parse(resource_spans)?;
     let resource: Resource = origin(resource_spans.resource).map_err(|error| within(".resource", error))?;
     batch.resource(resource, resource_spans.schema_url)?;
-    for (s, scope_spans) in resource_spans.scope_spans.into_iter().enumerate() {
-        scope(scope_spans, batch).map_err(|error| within(&format!(".scopeSpans[{s}]"), error))?;
-    }
-    Ok(())
+    each(".scopeSpans", resource_spans.scope_spans, |scope_spans| scope(scope_spans, batch))
 }
 
 fn scope(scope_spans: &RawValue, batch: &mut Batch) -> Result<(), Invalid> {
     let scope_spans: ScopeSpans<'_> = parse(scope_spans)?;
     let scope: InstrumentationScope = origin(scope_spans.scope).map_err(|error| within(".scope", error))?;
     batch.scope(&scope, scope_spans.schema_url)?;
-    for (i, span) in scope_spans.spans.into_iter().enumerate() {
+    each(".spans", scope_spans.spans, |span| {
         if span.get().len() > MAX_SPAN {
             batch.refused += 1;
-        } else {
-            parse(span).and_then(|span| batch.span(span)).map_err(|error| within(&format!(".spans[{i}]"), error))?;
+            return Ok(());
+        }
+        parse(span).and_then(|span| batch.span(span))
+    })
+}
+
+/// Reads the elements of an array, none of which is kept: a list of them could take eight times the message.
+fn each(
+    name: &str,
+    array: Option<&RawValue>,
+    read: impl FnMut(&RawValue) -> Result<(), Invalid>,
+) -> Result<(), Invalid> {
+    struct Elements<F> {
+        read: F,
+        failed: Option<(usize, Invalid)>,
+    }
+
+    impl<'de, F: FnMut(&RawValue) -> Result<(), Invalid>> Visitor<'de> for &mut Elements<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+            let mut index = 0;
+            while let Some(element) = array.next_element::<&RawValue>()? {
+                if let Err(error) = (self.read)(element) {
+                    self.failed = Some((index, error));
+                    return Err(A::Error::custom("told in `failed`"));
+                }
+                index += 1;
+            }
+            Ok(())
         }
     }
-    Ok(())
+
+    let Some(array) = array else { return Ok(()) };
+    let mut elements = Elements { read, failed: None };
+    let done = serde_json::Deserializer::from_str(array.get()).deserialize_seq(&mut elements);
+    match (elements.failed, done) {
+        (Some((index, error)), _) => Err(within(&format!("{name}[{index}]"), error)),
+        (None, Err(error)) => Err(within(name, Invalid(error.to_string()))),
+        (None, Ok(())) => Ok(()),
+    }
 }
 
 fn origin<T: DeserializeOwned + Default>(value: Option<&RawValue>) -> Result<T, Invalid> {

@@ -55,6 +55,13 @@ pub(super) struct Record<'a> {
     pub(super) body: &'a [u8],
 }
 
+impl<'a> Record<'a> {
+    /// The same for a span that came twice: an exporter that gets no answer sends again.
+    pub(super) fn identity(&self) -> (u64, u64, u64, &'a [u8]) {
+        (self.id, self.start, self.end, self.body)
+    }
+}
+
 /// The resources and so on of one batch that this segment has already, by their number in the origins.
 #[derive(Default)]
 pub(super) struct Known {
@@ -69,7 +76,7 @@ pub(super) struct Segment {
     pub(super) scopes: IndexSet<Arc<Scope>>,
     pub(super) operations: IndexSet<Operation>,
     pub(super) entries: Vec<Entry>,
-    /// Bytes of text in the dictionaries.
+    /// Bytes that the elements of the dictionaries point to.
     text: usize,
 }
 

@@ -256,3 +256,13 @@ fn services_operations_and_dependencies_are_those_of_every_span() {
     assert_eq!(store.dependencies(&(0..=u64::MAX)).into_iter().collect::<Vec<_>>(), [call]);
     assert!(store.dependencies(&(1_000_000..=u64::MAX)).is_empty());
 }
+
+#[test]
+fn a_span_that_came_twice_is_one_call() {
+    let mut store = Store::new(SMALLEST);
+    store.insert(batch("api", vec![span(1, 1, 0, "root", 0)]));
+    for _ in 0..2 {
+        store.insert(batch("rpc", vec![span(1, 2, 1, "work", 0)]));
+    }
+    assert_eq!(store.dependencies(&(0..=u64::MAX)).into_values().collect::<Vec<_>>(), [1]);
+}
