@@ -55,7 +55,7 @@ impl Gate {
                 return Err(reason.into());
             }
         };
-        if access.admits(&caller) {
+        if caller.is_admitted(access) {
             return Ok(caller);
         }
         Err(Status::permission_denied("you may not call this method"))

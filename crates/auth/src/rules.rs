@@ -2,35 +2,10 @@
 
 use std::collections::HashMap;
 
-use prost_reflect::{DescriptorPool, ExtensionDescriptor, MethodDescriptor, Value};
+use prost_reflect::{DescriptorPool, ExtensionDescriptor, MethodDescriptor};
+use proto::access::v1::Access;
 
 use crate::{Caller, Error, Role};
-
-/// Who may call one method: anyone it names.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Access {
-    /// Anyone, with or without a token.
-    pub public: bool,
-    /// Every user, admins too.
-    pub user: bool,
-    /// Users who are admins.
-    pub admin: bool,
-    /// These services.
-    pub services: Vec<String>,
-}
-
-impl Access {
-    /// Whether the caller is one of those named.
-    pub fn admits(&self, caller: &Caller) -> bool {
-        match caller {
-            _ if self.public => true,
-            Caller::Anonymous => false,
-            Caller::User { role: Role::User, .. } => self.user,
-            Caller::User { role: Role::Admin, .. } => self.user || self.admin,
-            Caller::Service(name) => self.services.contains(name),
-        }
-    }
-}
 
 /// Who may call which method.
 #[derive(Clone, Debug)]
@@ -61,23 +36,26 @@ impl Rules {
     }
 }
 
+impl Caller {
+    /// Whether the caller is one of those that the method names.
+    pub fn is_admitted(&self, access: &Access) -> bool {
+        match self {
+            _ if access.public => true,
+            Self::Anonymous => false,
+            Self::User { role: Role::User, .. } => access.user,
+            Self::User { role: Role::Admin, .. } => access.user || access.admin,
+            Self::Service(name) => access.services.contains(name),
+        }
+    }
+}
+
 fn access(method: &MethodDescriptor, option: &ExtensionDescriptor) -> Result<Access, Error> {
     let options = method.options();
     if !options.has_extension(option) {
         return Err(Error::NoRule(method.full_name().to_owned()));
     }
     let value = options.get_extension(option);
-    let flag = |name| value.as_message().and_then(|m| m.get_field_by_name(name)?.as_bool()).unwrap_or_default();
-    let services = value.as_message().and_then(|m| {
-        let names = m.get_field_by_name("services")?;
-        Some(names.as_list()?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-    });
-    let access = Access {
-        public: flag("public"),
-        user: flag("user"),
-        admin: flag("admin"),
-        services: services.unwrap_or_default(),
-    };
+    let access: Access = value.as_message().and_then(|message| message.transcode_to().ok()).unwrap_or_default();
     if access == Access::default() {
         return Err(Error::AdmitsNobody(method.full_name().to_owned()));
     }
