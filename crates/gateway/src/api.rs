@@ -16,16 +16,6 @@ pub enum Api {
 }
 
 impl Api {
-    /// All of them.
-    pub const ALL: [Self; 1] = [Self::User];
-
-    /// The process's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::User => "user.api",
-        }
-    }
-
     /// The API as an OpenAPI 3.1 document in JSON.
     pub fn openapi(self) -> &'static str {
         match self {

@@ -58,16 +58,18 @@ fn is_token(value: &HeaderValue) -> bool {
     (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
-/// A bearer token in the one form that services know, whatever case its scheme is in; another scheme does not pass.
+/// A bearer token in the one form that services know, whatever case its scheme is in, or without one, as the
+/// reference's clients may send it; another scheme does not pass.
 fn bearer(value: &HeaderValue) -> Option<HeaderValue> {
-    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
-    let mut value = match scheme {
-        b"Bearer " => value.clone(),
-        scheme if scheme.eq_ignore_ascii_case(b"bearer ") => {
-            HeaderValue::from_bytes(&[b"Bearer ", token.trim_ascii_start()].concat()).ok()?
-        }
-        _ => return None,
+    let token = match value.as_bytes().split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii_start(),
+        _ if value.as_bytes().contains(&b' ') => return None,
+        _ => value.as_bytes(),
     };
+    if token.is_empty() {
+        return None;
+    }
+    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -77,11 +79,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bearer_is_known_in_any_case_and_nothing_else_passes() {
-        for given in ["Bearer t", "bearer t", "BEARER t", "bEaReR  t"] {
+    fn a_token_is_known_with_bearer_in_any_case_or_without_and_nothing_else_passes() {
+        for given in ["Bearer t", "bearer t", "BEARER t", "bEaReR  t", "t"] {
             assert_eq!(bearer(&HeaderValue::from_static(given)).unwrap(), "Bearer t", "{given}");
         }
-        for given in ["", "t", "Basic dTpw", "Bearer", "Bearert t"] {
+        for given in ["", "Basic dTpw", "Bearer ", "Bearert t"] {
             assert_eq!(bearer(&HeaderValue::from_static(given)), None, "{given}");
         }
     }

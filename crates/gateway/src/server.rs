@@ -71,12 +71,12 @@ impl Gateway {
     pub async fn serve(self) -> Result<(), Error> {
         let Self { config, lifecycle, listener, admin: _admin, answers } = self;
         let service = ServiceBuilder::new()
-            .layer(telemetry::http::ServerLayer::new())
+            .layer(telemetry::http::ServerLayer)
             .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
             .service_fn(move |request| answers.clone().answer(request));
         let closing = CancellationToken::new();
         let connections = Connections::new(&config.limits, closing.clone());
-        let permits = Arc::new(Semaphore::new(config.limits.connections));
+        let permits = Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)));
         let mut tasks = JoinSet::new();
         let start = |tasks: &mut JoinSet<()>, accepted: Accepted| {
             let serving = connections.clone().serve(accepted.stream, accepted.peer, service.clone());
