@@ -10,6 +10,7 @@ use proto::user::v1::{
     ChangePasswordRequest, ChangePasswordResponse, LoginRequest, LoginResponse, RegisterRequest, RegisterResponse,
     UpdateProfileRequest, UpdateProfileResponse, UserInfoRequest, UserInfoResponse,
 };
+use redact::Secret;
 use tonic::{Request, Response, Status};
 
 use crate::config::Admin;
@@ -83,11 +84,18 @@ impl Users {
         if !self.passwords.verify(password.clone(), &account.password).await? {
             return Err(Error::WrongCredentials);
         }
-        if needs_rehash(&account.password) {
-            let hash = self.passwords.hash(password).await?;
-            self.store.replace_password(account.id, &account.password, &hash).await?;
+        if needs_rehash(&account.password)
+            && let Err(error) = self.rehash(account.id, password, &account.password).await
+        {
+            // The password is right all the same, and the next login tries again.
+            tracing::warn!(error = &error as &dyn std::error::Error, "hash a password anew");
         }
         Ok(self.signer.issue(account.id, account.role))
+    }
+
+    async fn rehash(&self, id: i64, password: Secret<String>, old: &str) -> Result<(), Error> {
+        let new = self.passwords.hash(password).await?;
+        self.store.replace_password(id, old, &new).await.map(drop)
     }
 
     /// Wrong old passwords count as failed logins: a stolen token must not serve to guess the password.
