@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-use self::de::{Fault, What};
+use self::de::Fault;
 pub(crate) use self::error::Error;
 pub(crate) use self::tree::Origin;
 use self::tree::{Map, Node, Value};
@@ -108,7 +108,7 @@ impl Document {
     /// The `telemetry` section.
     pub(crate) fn telemetry<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let section = self.map.get_key_value(TELEMETRY).map(|(key, node)| (key.clone(), node.clone()));
-        let only: Section<T> = self.typed(&section.into_iter().collect())?;
+        let only: Section<T> = self.typed(section.into_iter().collect())?;
         Ok(only.telemetry)
     }
 
@@ -116,7 +116,7 @@ impl Document {
     pub(crate) fn service<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let mut map = self.map.clone();
         map.remove(TELEMETRY);
-        self.typed(&map)
+        self.typed(map)
     }
 
     /// Where the value of `key` is written; `None` when it is nowhere, and the default holds.
@@ -124,18 +124,17 @@ impl Document {
         tree::find(&self.map, key).map(|node| &node.origin)
     }
 
-    fn typed<T: DeserializeOwned>(&self, map: &Map) -> Result<T, Error> {
-        de::from_map(map).map_err(|Fault { mut path, origin, what }| {
-            let name = self.name;
-            let origin = origin.unwrap_or(Origin::BuiltIn { name, line: 1 });
-            path.reverse();
-            let key = path.join(".");
-            match what {
-                What::UnknownKey(known) => {
-                    let hint = error::hint(path.last().map_or("", String::as_str), known);
+    fn typed<T: DeserializeOwned>(&self, map: Map) -> Result<T, Error> {
+        let name = self.name;
+        let root = Node { origin: Origin::BuiltIn { name, line: 1 }, value: Value::Map(map) };
+        serde_path_to_error::deserialize(&root).map_err(|error| {
+            let (key, origin) = (error.path().to_string(), tree::nearest(&root, error.path()).clone());
+            match error.into_inner() {
+                Fault::UnknownKey(known) => {
+                    let hint = error::hint(key.rsplit('.').next().unwrap_or_default(), known);
                     Error::UnknownKey { origin, name, key, hint }
                 }
-                What::BadValue(what) => Error::BadValue { origin, name, key, what },
+                Fault::BadValue(what) => Error::BadValue { origin, name, key, what },
             }
         })
     }
@@ -165,7 +164,7 @@ fn ours(key: String) -> String {
 
 fn setting(variable: &str, value: &OsString) -> Result<Map, Error> {
     let text = value.to_str().ok_or_else(|| Error::Encoding(variable.to_owned()))?.to_owned();
-    let key = variable.trim_start_matches(PREFIX).to_lowercase();
+    let key = variable.strip_prefix(PREFIX).unwrap_or(variable).to_lowercase();
     let path: Vec<_> = key.split("__").collect();
     let origin = Origin::Variable(variable.to_owned());
     Ok(tree::at(&path, Node { origin, value: Value::Scalar { text, quoted: false } }))

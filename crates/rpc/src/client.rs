@@ -50,7 +50,7 @@ impl Default for Config {
 }
 
 /// What a generated client is built on; clones share the connection.
-pub type Channel = telemetry::grpc::Client<Bounded<tonic::transport::Channel>>;
+pub type Channel = telemetry::Traced<Bounded<tonic::transport::Channel>, telemetry::grpc::ClientLayer>;
 
 /// A channel to the peer at `config.target`. Nothing is connected until the first call.
 pub fn connect(config: &Config) -> Result<Channel, Error> {

@@ -101,7 +101,7 @@ async fn run(mode: &str, endpoint: &str) -> Result<(), BoxError> {
     }
     let client = telemetry::grpc::ClientLayer::new("http://127.0.0.1:9000");
     measure(mode, "grpc::ClientLayer", &mut client.layer(Inner), grpc_request).await?;
-    measure(mode, "http::ServerLayer", &mut telemetry::http::ServerLayer::new().layer(Inner), http_request).await?;
+    measure(mode, "http::ServerLayer", &mut telemetry::http::ServerLayer.layer(Inner), http_request).await?;
     measure(mode, "Span of a statement", &mut Statement, grpc_request).await?;
     let counted = telemetry::metrics_text();
     telemetry.shutdown().await;

@@ -1,15 +1,25 @@
-//! The answer to a call or request, in its span, from the first poll to the end of its body.
+//! A call or request in its span, from its start to the end of the answer's body: the one service of all layers.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context as Poller, Poll, ready};
 
-use ::http::{HeaderMap, Response};
+use ::http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::Code;
+use tower::Service;
 
 use crate::Span;
+
+/// What a layer does with a call or request before the service sees it.
+pub trait Begin {
+    /// The call or request under way.
+    type Exchange: Exchange;
+
+    /// Starts its span; none for what nobody wants to see.
+    fn begin<A>(&self, request: &mut Request<A>) -> Option<Self::Exchange>;
+}
 
 /// A call or request under way; dropped before its end, it was given up.
 pub trait Exchange {
@@ -47,22 +57,42 @@ impl AsStatus for tonic::Status {
     }
 }
 
+/// A service with a layer of this crate around it.
+#[derive(Clone, Debug)]
+pub struct Traced<S, L> {
+    pub(crate) inner: S,
+    pub(crate) layer: L,
+}
+
+impl<S, L, A, B> Service<Request<A>> for Traced<S, L>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Error: AsStatus,
+    L: Begin,
+{
+    type Response = Response<Body<B, L::Exchange>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, L::Exchange>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(poller)
+    }
+
+    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+        let exchange = self.layer.begin(&mut request);
+        let current = exchange.as_ref().map(|exchange| exchange.span().enter());
+        let inner = self.inner.call(request);
+        drop(current);
+        ResponseFuture { inner, exchange }
+    }
+}
+
 pin_project! {
     /// The answer to a call or request, in its span.
     pub struct ResponseFuture<F, X> {
         #[pin]
         inner: F,
         exchange: Option<X>,
-    }
-}
-
-impl<F, X: Exchange> ResponseFuture<F, X> {
-    /// Starts the service in the exchange's span, if there is one.
-    pub(crate) fn start(exchange: Option<X>, service: impl FnOnce() -> F) -> Self {
-        let current = exchange.as_ref().map(|exchange| exchange.span().enter());
-        let inner = service();
-        drop(current);
-        Self { inner, exchange }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The ways out: OTLP over gRPC and HTTP, Zipkin, and lines of OTLP's JSON.
 
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
@@ -33,11 +36,12 @@ impl Exporter {
     pub(crate) fn new(config: &Config, resource: &Resource) -> Result<Self, Error> {
         let endpoint = endpoint::of(config)?;
         let way = match config.batcher {
-            Batcher::OtlpGrpc | Batcher::Jaeger => Way::Otlp(Box::new(otlp::grpc(config, &endpoint, resource)?)),
-            Batcher::OtlpHttp => Way::Otlp(Box::new(otlp::http(config, &endpoint, resource)?)),
+            Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger => {
+                Way::Otlp(Box::new(otlp::exporter(config, &endpoint, resource)?))
+            }
             Batcher::Zipkin => Way::Zipkin(Box::new(zipkin::Zipkin::new(config, &endpoint)?)),
             Batcher::File => Way::Lines(lines::Lines::file(&endpoint, resource)?),
-            Batcher::Stdout => Way::Lines(lines::Lines::stdout(resource)),
+            Batcher::Stdout => Way::Lines(lines::Lines::stdout(resource)?),
         };
         Ok(Self { endpoint, way })
     }
@@ -55,4 +59,22 @@ impl Exporter {
             Way::Lines(lines) => lines.export(batch).await,
         }
     }
+}
+
+/// Later than the queue's own time-out, which alone ends an export: the same for every way out.
+fn timeout(config: &Config) -> Duration {
+    config.queue.timeout.saturating_mul(2)
+}
+
+/// The configured headers, of visible ASCII; an error names one, never its value.
+fn headers(config: &Config) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &config.headers {
+        let invalid = || Error::Header(name.clone());
+        let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| invalid())?;
+        value.to_str().map_err(|_| invalid())?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::try_from(name).map_err(|_| invalid())?, value);
+    }
+    Ok(headers)
 }

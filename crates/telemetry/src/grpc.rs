@@ -7,10 +7,8 @@ mod call;
 mod client;
 mod server;
 
-pub use client::{Client, ClientLayer};
-pub use server::{Server, ServerLayer};
-
-pub use crate::exchange::AsStatus;
+pub use client::ClientLayer;
+pub use server::ServerLayer;
 
 /// Calls that nobody wants to see: probes and the questions of tools.
 fn is_untraced(path: &str) -> bool {

@@ -1,16 +1,15 @@
 //! A tower layer that gives every HTTP request a span named by its route, its measurements, and its trace id in the answer.
 
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
 use std::time::Instant;
 
 use ::http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use tonic::Code;
-use tower::{Layer, Service};
+use tower::Layer;
 
-use crate::exchange::{AsStatus, Body, Exchange, ResponseFuture};
+use crate::exchange::{Begin, Exchange, Traced};
 use crate::{Span, metrics, propagate, semconv};
 
 /// The template of the route that answered, `/api/product/{id}`; the router puts it into the answer's extensions.
@@ -32,45 +31,23 @@ impl Route {
 /// Gives every request a span of kind SERVER, and every answer `traceresponse` and `x-trace-id`.
 ///
 /// A request without a [`Route`] in its answer is named by its method alone, never by its path.
-#[derive(Clone, Debug, Default)]
+/// It belongs outside all other layers.
+#[derive(Clone, Copy, Debug)]
 pub struct ServerLayer;
 
-impl ServerLayer {
-    /// The layer; it belongs outside all others.
-    pub fn new() -> Self {
-        Self
-    }
-}
-
 impl<S> Layer<S> for ServerLayer {
-    type Service = Server<S>;
+    type Service = Traced<S, Self>;
 
-    fn layer(&self, inner: S) -> Server<S> {
-        Server { inner }
+    fn layer(&self, inner: S) -> Self::Service {
+        Traced { inner, layer: *self }
     }
 }
 
-/// The service that [`ServerLayer`] makes.
-#[derive(Clone, Debug)]
-pub struct Server<S> {
-    inner: S,
-}
+impl Begin for ServerLayer {
+    type Exchange = Exchanged;
 
-impl<S, A, B> Service<Request<A>> for Server<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    S::Error: AsStatus,
-{
-    type Response = Response<Body<B, Exchanged>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, Exchanged>;
-
-    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(poller)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        ResponseFuture::start(Some(Exchanged::start(&request)), || self.inner.call(request))
+    fn begin<A>(&self, request: &mut Request<A>) -> Option<Exchanged> {
+        Some(Exchanged::start(request))
     }
 }
 

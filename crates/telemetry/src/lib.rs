@@ -33,6 +33,7 @@ mod span;
 pub mod testing;
 
 pub use config::{Batcher, Config, LogConfig, LogFormat, Queue};
+pub use exchange::{AsStatus, Begin, Body, Exchange, ResponseFuture, Traced};
 pub use metrics::{meter, metrics_text};
 pub use opentelemetry::trace::{SpanKind, TraceId};
 pub use opentelemetry::{Context, KeyValue};
@@ -83,12 +84,6 @@ pub struct Telemetry {
 /// Starts traces, metrics and logs, once a process and inside its tokio runtime; `OTEL_*` variables override `config`.
 pub fn init(config: &Config) -> Result<Telemetry, Error> {
     let config = config.clone().with_env()?;
-    if !(0.0..=1.0).contains(&config.sampler) {
-        return Err(Error::Sampler(config.sampler));
-    }
-    if config.queue.batch == 0 || config.queue.batch > config.queue.size {
-        return Err(Error::Queue);
-    }
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(Error::Runtime);
     }

@@ -6,54 +6,42 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::{Histogram, Meter, MeterProvider as _, UpDownCounter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use prometheus::{Registry, TextEncoder};
+use prometheus::TextEncoder;
 
 use crate::semconv;
 
-struct Metrics {
-    registry: Registry,
-    provider: SdkMeterProvider,
-}
+static PROVIDER: OnceLock<SdkMeterProvider> = OnceLock::new();
 
-static METRICS: OnceLock<Metrics> = OnceLock::new();
-
-fn metrics() -> &'static Metrics {
-    METRICS.get_or_init(|| build(Resource::builder().build()))
-}
-
-fn build(resource: Resource) -> Metrics {
-    let registry = Registry::new();
+fn provider(resource: Resource) -> SdkMeterProvider {
     let builder = SdkMeterProvider::builder().with_resource(resource);
-    // Registering with an empty registry cannot fail.
-    let builder =
-        match opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false).build() {
-            Ok(exporter) => builder.with_reader(exporter),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no metrics");
-                builder
-            }
-        };
-    Metrics { registry, provider: builder.build() }
+    // Without a registry the exporter would make one that nobody can read.
+    let exporter = opentelemetry_prometheus::exporter().with_registry(prometheus::default_registry().clone());
+    match exporter.scope_info_enabled(false).build() {
+        Ok(exporter) => builder.with_reader(exporter).build(),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "no metrics");
+            builder.build()
+        }
+    }
 }
 
 /// Names the process in its metrics; nothing happens if an instrument was made before.
 pub(crate) fn init(resource: Resource) {
-    METRICS.get_or_init(|| build(resource));
+    PROVIDER.get_or_init(|| provider(resource));
 }
 
 /// The meter for instruments of other crates; names and units come from [`semconv`].
 pub fn meter() -> Meter {
     let scope = InstrumentationScope::builder("mall").with_schema_url(semconv::SCHEMA_URL).build();
-    metrics().provider.meter_with_scope(scope)
+    PROVIDER.get_or_init(|| provider(Resource::builder().build())).meter_with_scope(scope)
 }
 
 /// All metrics of the process as Prometheus text (version 0.0.4).
 pub fn metrics_text() -> String {
-    let mut text = String::new();
-    if let Err(error) = TextEncoder::new().encode_utf8(&metrics().registry.gather(), &mut text) {
+    TextEncoder::new().encode_to_string(&prometheus::gather()).unwrap_or_else(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "encode metrics");
-    }
-    text
+        String::new()
+    })
 }
 
 /// A duration and the calls in flight: what every layer measures.

@@ -42,7 +42,7 @@ async fn send(method: &str, uri: &str, status: u16, route: Option<&'static str>)
         .header("authorization", "Bearer hunter2")
         .body(())
         .unwrap();
-    let response = ServerLayer::new().layer(inner).oneshot(request).await.unwrap();
+    let response = ServerLayer.layer(inner).oneshot(request).await.unwrap();
     let headers = response.headers().clone();
     response.into_body().collect().await.unwrap();
     let mut spans = captured.wait(trace, 1).await;
@@ -113,7 +113,7 @@ async fn a_client_that_leaves_ends_the_span() {
         .header(semconv::TRACEPARENT, format!("00-{trace}-00f067aa0ba902b7-01"))
         .body(())
         .unwrap();
-    let mut call = Box::pin(ServerLayer::new().layer(inner).oneshot(request));
+    let mut call = Box::pin(ServerLayer.layer(inner).oneshot(request));
     std::future::poll_fn(|poller| {
         assert!(call.as_mut().poll(poller).is_pending());
         std::task::Poll::Ready(())
@@ -143,7 +143,7 @@ async fn a_body_that_breaks_is_an_error() {
     });
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     let request = Request::get("/api/x").header(semconv::TRACEPARENT, parent).body(()).unwrap();
-    let response = ServerLayer::new().layer(inner).oneshot(request).await.unwrap();
+    let response = ServerLayer.layer(inner).oneshot(request).await.unwrap();
     http_body_util::BodyExt::collect(response.into_body()).await.unwrap_err();
     let span = captured.wait(trace, 1).await.remove(0);
     assert_eq!(attribute(&span, semconv::HTTP_RESPONSE_STATUS_CODE), "200");
@@ -168,7 +168,7 @@ async fn the_handler_and_the_body_run_in_the_span() {
         response.headers_mut().insert("x-seen", id.to_string().parse().unwrap());
         Ok::<_, Infallible>(response)
     });
-    let response = ServerLayer::new().layer(inner).oneshot(Request::get("/api/x").body(()).unwrap()).await.unwrap();
+    let response = ServerLayer.layer(inner).oneshot(Request::get("/api/x").body(()).unwrap()).await.unwrap();
     assert_eq!(response.headers()["x-seen"], response.headers()[semconv::X_TRACE_ID]);
     let id = TraceId::from_hex(response.headers()["x-seen"].to_str().unwrap()).unwrap();
     assert_eq!(captured.trace(id).len(), 0);

@@ -25,7 +25,7 @@ async fn send(parent: Option<&str>) -> Response<Full<Bytes>> {
     if let Some(parent) = parent {
         request.headers_mut().insert(semconv::TRACEPARENT, parent.parse().unwrap());
     }
-    let (head, body) = telemetry::http::ServerLayer::new().layer(inner).oneshot(request).await.unwrap().into_parts();
+    let (head, body) = telemetry::http::ServerLayer.layer(inner).oneshot(request).await.unwrap().into_parts();
     Response::from_parts(head, Full::new(body.collect().await.unwrap().to_bytes()))
 }
 

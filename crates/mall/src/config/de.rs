@@ -1,95 +1,45 @@
-//! A tree of values to the configuration structs, remembering where a value that does not fit was written.
+//! A tree of values to the configuration structs.
 
-use std::fmt::Display;
-
-use serde::de::{self, DeserializeSeed, IntoDeserializer as _, Visitor};
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{self, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::tree::{Map, Node, Origin, Value};
 
-/// Why a tree does not fit a struct, and where it does not.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    /// The keys down to the value, innermost first.
-    pub(crate) path: Vec<String>,
-    pub(crate) origin: Option<Origin>,
-    pub(crate) what: What,
-}
-
-/// What does not fit.
-#[derive(Debug)]
-pub(crate) enum What {
+/// Why a value does not fit its field.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// There is no such field; these are.
+    #[error("unknown key")]
     UnknownKey(&'static [&'static str]),
+    /// In words.
+    #[error("{0}")]
     BadValue(String),
 }
 
-impl Fault {
-    fn within(mut self, key: &str, origin: &Origin) -> Self {
-        self.path.push(key.to_owned());
-        self.origin.get_or_insert_with(|| origin.clone());
-        self
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} at {:?}", self.what, self.path)
-    }
-}
-
 impl de::Error for Fault {
-    fn custom<T: Display>(what: T) -> Self {
-        Self { path: Vec::new(), origin: None, what: What::BadValue(what.to_string()) }
+    fn custom<T: std::fmt::Display>(what: T) -> Self {
+        Self::BadValue(what.to_string())
     }
 
     fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
-        Self { path: Vec::new(), origin: None, what: What::UnknownKey(expected) }
+        Self::UnknownKey(expected)
     }
 }
 
-/// Reads a `T` out of the values at the top of a tree.
-pub(crate) fn from_map<T: de::DeserializeOwned>(map: &Map) -> Result<T, Fault> {
-    T::deserialize(de::value::MapAccessDeserializer::new(Entries::of(map)))
+fn entries<'de>(map: &Map) -> MapDeserializer<'de, impl Iterator<Item = (&str, &Node)>, Fault> {
+    MapDeserializer::new(map.iter().map(|(key, node)| (key.as_str(), node)))
 }
 
-struct Entries<'a> {
-    rest: std::collections::btree_map::Iter<'a, String, Node>,
-    current: Option<(&'a String, &'a Node)>,
+fn items(list: &[Node]) -> SeqDeserializer<std::slice::Iter<'_, Node>, Fault> {
+    SeqDeserializer::new(list.iter())
 }
 
-impl<'a> Entries<'a> {
-    fn of(map: &'a Map) -> Self {
-        Self { rest: map.iter(), current: None }
-    }
-}
+impl<'de> IntoDeserializer<'de, Fault> for &Node {
+    type Deserializer = Self;
 
-impl<'de> de::MapAccess<'de> for Entries<'_> {
-    type Error = Fault;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
-        self.current = self.rest.next();
-        let Some((key, node)) = self.current else { return Ok(None) };
-        seed.deserialize(key.as_str().into_deserializer())
-            .map(Some)
-            .map_err(|fault: Fault| fault.within(key, &node.origin))
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let Some((key, node)) = self.current.take() else { return Err(de::Error::custom("a value without a key")) };
-        seed.deserialize(node).map_err(|fault| fault.within(key, &node.origin))
-    }
-}
-
-struct Items<'a>(std::iter::Enumerate<std::slice::Iter<'a, Node>>);
-
-impl<'de> de::SeqAccess<'de> for Items<'_> {
-    type Error = Fault;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        let Some((index, node)) = self.0.next() else { return Ok(None) };
-        seed.deserialize(node).map(Some).map_err(|fault| fault.within(&index.to_string(), &node.origin))
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
@@ -115,8 +65,8 @@ impl<'de> de::Deserializer<'de> for &Node {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.value {
-            Value::Map(map) => visitor.visit_map(Entries::of(map)),
-            Value::List(list) => visitor.visit_seq(Items(list.iter().enumerate())),
+            Value::Map(map) => visitor.visit_map(entries(map)),
+            Value::List(list) => visitor.visit_seq(items(list)),
             Value::Scalar { .. } if self.is_null() => visitor.visit_unit(),
             Value::Scalar { text, quoted: false } if matches!(text.as_str(), "true" | "false") => {
                 visitor.visit_bool(text == "true")
@@ -155,14 +105,19 @@ impl<'de> de::Deserializer<'de> for &Node {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.split() {
-            Some(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            Some(list) => visitor.visit_seq(items(&list)),
             None => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        // A section without a line under it is an empty one.
-        if self.is_null() { visitor.visit_map(Entries::of(&Map::new())) } else { self.deserialize_any(visitor) }
+        match &self.value {
+            Value::Map(map) => visitor.visit_map(entries(map)),
+            // A section without a line under it is an empty one.
+            _ if self.is_null() => visitor.visit_map(entries(&Map::new())),
+            // Which is not shown: a header written here may be a secret.
+            _ => Err(de::Error::custom("it has keys and values below it, not a value of its own")),
+        }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -182,7 +137,7 @@ impl<'de> de::Deserializer<'de> for &Node {
     ) -> Result<V::Value, Fault> {
         match &self.value {
             Value::Scalar { text, .. } => visitor.visit_enum(text.as_str().into_deserializer()),
-            Value::Map(map) => visitor.visit_enum(de::value::MapAccessDeserializer::new(Entries::of(map))),
+            Value::Map(map) => visitor.visit_enum(de::value::MapAccessDeserializer::new(entries(map))),
             Value::List(_) => self.deserialize_any(visitor),
         }
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use serde_path_to_error::{Path, Segment};
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Origin {
@@ -83,6 +85,21 @@ pub(crate) fn find<'a>(map: &'a Map, path: &str) -> Option<&'a Node> {
             Value::Scalar { .. } | Value::List(_) => None,
         },
     }
+}
+
+/// Where the value at `path` below `root` was written, or the nearest one around it.
+pub(crate) fn nearest<'a>(root: &'a Node, path: &Path) -> &'a Origin {
+    let step = |node: &'a Node, segment: &Segment| match (segment, &node.value) {
+        (Segment::Map { key }, Value::Map(map)) => map.get(key),
+        (Segment::Seq { index }, Value::List(list)) => list.get(*index),
+        _ => None,
+    };
+    let mut node = root;
+    for segment in path {
+        let Some(inner) = step(node, segment) else { break };
+        node = inner;
+    }
+    &node.origin
 }
 
 #[cfg(test)]

@@ -20,9 +20,7 @@ impl Config {
     pub(crate) fn with_vars(mut self, var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         // An empty variable is an absent one, as the standard says.
         let vars = Vars(|name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()));
-        if vars.parse("OTEL_SDK_DISABLED", |value| value.to_ascii_lowercase().parse().ok())? == Some(true) {
-            self.disabled = true;
-        }
+        vars.set("OTEL_SDK_DISABLED", &mut self.disabled, |value| value.to_ascii_lowercase().parse().ok())?;
         self.resource(&vars)?;
         self.exporter(&vars)?;
         self.sampler(&vars)?;
@@ -31,6 +29,16 @@ impl Config {
         vars.set("OTEL_BSP_EXPORT_TIMEOUT", &mut self.queue.timeout, millis)?;
         vars.set("OTEL_BSP_MAX_QUEUE_SIZE", &mut self.queue.size, parsed)?;
         vars.set("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", &mut self.queue.batch, parsed)?;
+        self.checked()
+    }
+
+    fn checked(self) -> Result<Self, Error> {
+        if !(0.0..=1.0).contains(&self.sampler) {
+            return Err(Error::Sampler(self.sampler));
+        }
+        if self.queue.batch == 0 || self.queue.batch > self.queue.size {
+            return Err(Error::Queue);
+        }
         Ok(self)
     }
 
@@ -48,29 +56,36 @@ impl Config {
     fn exporter(&mut self, vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(), Error> {
         let exporter = |value: &str| ["otlp", "zipkin", "console", "none"].into_iter().find(|known| *known == value);
         match vars.parse("OTEL_TRACES_EXPORTER", exporter)? {
-            Some("otlp") if self.batcher != Batcher::OtlpHttp => self.batcher = Batcher::OtlpGrpc,
-            Some("zipkin") => self.batcher = Batcher::Zipkin,
-            Some("console") => self.batcher = Batcher::Stdout,
+            Some("otlp") if !self.sends_otlp() => self.change_batcher(Batcher::OtlpGrpc),
+            Some("zipkin") => self.change_batcher(Batcher::Zipkin),
+            Some("console") => self.change_batcher(Batcher::Stdout),
             Some("none") => self.disabled = true,
             _ => {}
         }
         if self.batcher == Batcher::Zipkin {
             vars.set("OTEL_EXPORTER_ZIPKIN_ENDPOINT", &mut self.endpoint, |value| url(value).map(Some))?;
         }
-        if !matches!(self.batcher, Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger) {
+        if !self.sends_otlp() {
             return Ok(());
         }
         let protocol = |value: &str| match value {
+            // Which is what jaeger is mapped to.
+            "grpc" if self.batcher == Batcher::Jaeger => Some(Batcher::Jaeger),
             "grpc" => Some(Batcher::OtlpGrpc),
             "http/protobuf" => Some(Batcher::OtlpHttp),
             _ => None,
         };
-        vars.set_otlp("PROTOCOL", &mut self.batcher, protocol)?;
-        if let Some(endpoint) = vars.parse("OTEL_EXPORTER_OTLP_ENDPOINT", url)? {
-            self.set_otlp_endpoint(endpoint.trim_end_matches('/').to_owned() + self.otlp_path());
-        }
-        if let Some(endpoint) = vars.parse("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)? {
-            self.set_otlp_endpoint(endpoint);
+        let mut asked = self.batcher;
+        vars.set_otlp("PROTOCOL", &mut asked, protocol)?;
+        self.change_batcher(asked);
+        let for_all = vars.parse("OTEL_EXPORTER_OTLP_ENDPOINT", url)?;
+        let for_all = for_all.map(|base| base.trim_end_matches('/').to_owned() + self.otlp_path());
+        if let Some(endpoint) = vars.parse("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)?.or(for_all) {
+            // The variables name OTLP endpoints: nothing is left to be mapped.
+            if self.batcher == Batcher::Jaeger {
+                self.batcher = Batcher::OtlpGrpc;
+            }
+            self.endpoint = Some(endpoint);
         }
         let mut headers = Pairs::new();
         vars.set_otlp("HEADERS", &mut headers, pairs)?;
@@ -84,12 +99,15 @@ impl Config {
         if self.batcher == Batcher::OtlpHttp { "/v1/traces" } else { "" }
     }
 
-    fn set_otlp_endpoint(&mut self, endpoint: String) {
-        // The variable names an OTLP endpoint: nothing is left to be mapped.
-        if self.batcher == Batcher::Jaeger {
-            self.batcher = Batcher::OtlpGrpc;
+    fn sends_otlp(&self) -> bool {
+        matches!(self.batcher, Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger)
+    }
+
+    /// The configured endpoint goes with the configured batcher: another one has another.
+    fn change_batcher(&mut self, batcher: Batcher) {
+        if self.batcher != batcher {
+            (self.batcher, self.endpoint) = (batcher, None);
         }
-        self.endpoint = Some(endpoint);
     }
 
     fn sampler(&mut self, vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(), Error> {
@@ -224,6 +242,25 @@ mod tests {
         assert_eq!(with(jaeger, &vars).unwrap().batcher, Batcher::OtlpGrpc);
         let file = Config { batcher: Batcher::File, endpoint: Some("spans".to_owned()), ..Config::default() };
         assert_eq!(with(file, &vars).unwrap().endpoint.as_deref(), Some("spans"));
+    }
+
+    #[test]
+    fn another_batcher_does_not_take_over_the_endpoint() {
+        let jaeger = |vars: &[_]| {
+            let endpoint = Some("http://jaeger:14268/api/traces".to_owned());
+            let config = with(Config { batcher: Batcher::Jaeger, endpoint, ..Config::default() }, vars).unwrap();
+            (config.batcher, config.endpoint.is_some())
+        };
+        assert_eq!(jaeger(&[("OTEL_TRACES_EXPORTER", "otlp")]), (Batcher::Jaeger, true));
+        assert_eq!(jaeger(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), (Batcher::Jaeger, true));
+        assert_eq!(jaeger(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]), (Batcher::OtlpHttp, false));
+        assert_eq!(jaeger(&[("OTEL_TRACES_EXPORTER", "zipkin")]), (Batcher::Zipkin, false));
+    }
+
+    #[test]
+    fn a_variable_turns_spans_on_again() {
+        let config = Config { disabled: true, ..Config::default() };
+        assert!(!with(config, &[("OTEL_SDK_DISABLED", "false")]).unwrap().disabled);
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! The client's side: passes the trace on.
 
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
 
-use ::http::{Request, Response, Uri};
+use ::http::{Request, Uri};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::call::Call;
 use super::{is_untraced, method};
-use crate::exchange::{AsStatus, Body, ResponseFuture};
+use crate::exchange::{Begin, Traced};
 use crate::{Span, metrics, propagate, semconv};
 
 /// Gives every call to a peer a span of kind CLIENT and sends the trace context and the baggage with it.
@@ -33,36 +32,19 @@ impl ClientLayer {
 }
 
 impl<S> Layer<S> for ClientLayer {
-    type Service = Client<S>;
+    type Service = Traced<S, Self>;
 
-    fn layer(&self, inner: S) -> Client<S> {
-        Client { inner, target: self.target.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        Traced { inner, layer: self.clone() }
     }
 }
 
-/// The service that [`ClientLayer`] makes.
-#[derive(Clone, Debug)]
-pub struct Client<S> {
-    inner: S,
-    target: Arc<[KeyValue]>,
-}
+impl Begin for ClientLayer {
+    type Exchange = Call;
 
-impl<S, A, B> Service<Request<A>> for Client<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    S::Error: AsStatus,
-{
-    type Response = Response<Body<B, Call>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, Call>;
-
-    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(poller)
-    }
-
-    fn call(&mut self, mut request: Request<A>) -> Self::Future {
+    fn begin<A>(&self, request: &mut Request<A>) -> Option<Call> {
         if is_untraced(request.uri().path()) {
-            return ResponseFuture::start(None, || self.inner.call(request));
+            return None;
         }
         let name = method(request.uri().path());
         let span = Span::start(SpanKind::Client, name.unwrap_or(semconv::UNKNOWN_CALL));
@@ -73,7 +55,6 @@ where
             span.context().span().set_attributes(self.target.iter().cloned());
         }
         propagate::inject(span.context(), request.headers_mut());
-        let call = Call::new(span, &metrics::RPC_CLIENT, false, method, &self.target);
-        ResponseFuture::start(Some(call), || self.inner.call(request))
+        Some(Call::new(span, &metrics::RPC_CLIENT, false, method, &self.target))
     }
 }

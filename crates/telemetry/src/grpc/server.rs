@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::task::{Context as Poller, Poll};
 
-use ::http::{Request, Response};
+use ::http::Request;
 use opentelemetry::trace::SpanKind;
 use tonic::transport::server::TcpConnectInfo;
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::call::Call;
 use super::{is_untraced, method};
-use crate::exchange::{AsStatus, Body, ResponseFuture};
+use crate::exchange::{Begin, Traced};
 use crate::{Span, metrics, propagate, semconv};
 
 /// Gives every call that a server answers a span of kind SERVER; health and reflection get none.
@@ -31,23 +30,22 @@ impl ServerLayer {
 }
 
 impl<S> Layer<S> for ServerLayer {
-    type Service = Server<S>;
+    type Service = Traced<S, Self>;
 
-    fn layer(&self, inner: S) -> Server<S> {
-        Server { inner, methods: self.methods.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        Traced { inner, layer: self.clone() }
     }
 }
 
-/// The service that [`ServerLayer`] makes.
-#[derive(Clone, Debug)]
-pub struct Server<S> {
-    inner: S,
-    methods: Arc<HashSet<&'static str>>,
-}
+impl Begin for ServerLayer {
+    type Exchange = Call;
 
-impl<S> Server<S> {
-    fn start<B>(&self, request: &Request<B>) -> Call {
-        let name = request.uri().path().get(1..).and_then(|name| self.methods.get(name)).copied();
+    fn begin<A>(&self, request: &mut Request<A>) -> Option<Call> {
+        let path = request.uri().path();
+        if is_untraced(path) {
+            return None;
+        }
+        let name = path.get(1..).and_then(|name| self.methods.get(name)).copied();
         let parent = propagate::extract(request.headers());
         let span = Span::start_under(&parent, SpanKind::Server, name.unwrap_or(semconv::UNKNOWN_CALL));
         let method = name.unwrap_or(semconv::OTHER);
@@ -65,25 +63,6 @@ impl<S> Server<S> {
                 }
             }
         }
-        Call::new(span, &metrics::RPC_SERVER, true, method, &[])
-    }
-}
-
-impl<S, A, B> Service<Request<A>> for Server<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    S::Error: AsStatus,
-{
-    type Response = Response<Body<B, Call>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, Call>;
-
-    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(poller)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let call = (!is_untraced(request.uri().path())).then(|| self.start(&request));
-        ResponseFuture::start(call, || self.inner.call(request))
+        Some(Call::new(span, &metrics::RPC_SERVER, true, method, &[]))
     }
 }
