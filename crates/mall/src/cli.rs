@@ -68,6 +68,7 @@ Examples:
 Examples:
   mall keys                                 files in .mall/keys; what is there stays
   mall keys --out /etc/mall/keys
+  mall keys --rotate user.rpc               a new key beside the one in use
   mall keys --kubernetes | kubectl apply -f -")]
     Keys(keys::Options),
     /// One shopper: registers, logs in, asks who they are; prints each step and its trace

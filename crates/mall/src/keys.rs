@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use auth::keys::Pair;
+use clap::builder::PossibleValuesParser;
 
 use crate::services;
 
@@ -16,6 +17,9 @@ pub(crate) struct Options {
     /// Prints new keys as Kubernetes Secrets instead, private ones included
     #[arg(long, env = "MALL_KUBERNETES")]
     kubernetes: bool,
+    /// Gives this service a new key; tokens of its last one stay good until that one's public file is removed
+    #[arg(long, env = "MALL_ROTATE", value_name = "NAME", conflicts_with = "kubernetes", value_parser = PossibleValuesParser::new(names()))]
+    rotate: Option<String>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -24,6 +28,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         for name in names() {
             write!(out, "{}", secrets(&Pair::generate(name)?))?;
         }
+        return Ok(());
+    }
+    if let Some(name) = &options.rotate {
+        let Pair { kid, .. } = auth::keys::rotate(&options.out, name)?;
+        writeln!(out, "{name} has the new key {kid}: start all services again, {name} as the last one")?;
         return Ok(());
     }
     let made = auth::keys::generate(&options.out, &names())?;

@@ -99,41 +99,22 @@ impl Service {
 
     /// Whether it is a domain of its own: it has a database, and a key with which it signs tokens.
     pub(crate) fn is_domain(&self) -> bool {
-        match self.kind {
-            Kind::User => true,
-            Kind::Gateway(..) => false,
-            #[cfg(feature = "viewer")]
-            Kind::Viewer => false,
-        }
+        matches!(self.kind, Kind::User)
     }
 
     /// The service that it calls.
     pub(crate) fn upstream(&self) -> Option<&'static str> {
-        match self.kind {
-            Kind::Gateway(_, upstream) => Some(upstream),
-            Kind::User => None,
-            #[cfg(feature = "viewer")]
-            Kind::Viewer => None,
-        }
+        if let Kind::Gateway(_, upstream) = self.kind { Some(upstream) } else { None }
     }
 
     /// Whether it takes the traces of the others.
     pub(crate) fn is_viewer(&self) -> bool {
-        match self.kind {
-            Kind::Gateway(..) | Kind::User => false,
-            #[cfg(feature = "viewer")]
-            Kind::Viewer => true,
-        }
+        self.upstream().is_none() && !self.is_domain()
     }
 
     /// What stops first has the smallest number: callers before those they call, and the viewer after the last span.
     pub(crate) fn stage(&self) -> usize {
-        match self.kind {
-            Kind::Gateway(..) => 0,
-            Kind::User => 1,
-            #[cfg(feature = "viewer")]
-            Kind::Viewer => 2,
-        }
+        if self.upstream().is_some() { 0 } else { 1 + usize::from(self.is_viewer()) }
     }
 }
 

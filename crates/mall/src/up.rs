@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use http::Uri;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rpc::lifecycle::Signals;
 
 use self::console::Console;
 use self::data::DataDir;
@@ -47,7 +47,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         let mut signals = Signals::new()?;
         tokio::select! {
             biased;
-            () = signals.next() => Ok(()),
+            _ = signals.next() => Ok(()),
             prepared = prepare(&options) => {
                 let (data, plan) = prepared?;
                 supervise(&options, &data, plan, &mut signals, start).await
@@ -80,7 +80,7 @@ async fn supervise(
     let mut fleet = Fleet::start(&plan, &console)?;
     let ready = fleet.ready();
     let mut outcome = tokio::select! {
-        () = signals.next() => Ok(false),
+        _ = signals.next() => Ok(false),
         failed = fleet.failed() => Err(failed),
         () = ready => data.write_addresses(&plan.addresses()).map(|()| true),
     };
@@ -90,7 +90,7 @@ async fn supervise(
             open_viewer(&plan, &console);
         }
         tokio::select! {
-            () = signals.next() => {}
+            _ = signals.next() => {}
             failed = fleet.failed() => outcome = Err(failed),
         }
     }
@@ -98,7 +98,7 @@ async fn supervise(
     tokio::select! {
         () = fleet.stop() => data.close(),
         // What still runs is killed when the fleet is dropped.
-        () = signals.next() => anyhow::bail!("stopped at once, without draining"),
+        _ = signals.next() => anyhow::bail!("stopped at once, without draining"),
     }
     outcome.map(drop)
 }
@@ -110,25 +110,6 @@ fn open_viewer(plan: &Plan, console: &Console) {
             if let Err(error) = open::that_detached(&url) {
                 console.say(&format!("cannot open a browser ({error}): open {url} yourself"));
             }
-        }
-    }
-}
-
-/// The signals that end `mall up`.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

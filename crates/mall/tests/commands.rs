@@ -104,6 +104,10 @@ fn keys_are_made_once_and_only_for_the_owner() {
     assert!(run(&["keys", "--out", "k"], &[], dir.path(), 0).contains("nothing was changed"));
     assert_eq!(std::fs::read(&private).unwrap(), before);
 
+    let rotated = run(&["keys", "--out", "k", "--rotate", "user.rpc"], &[], dir.path(), 0);
+    assert!(rotated.contains("user.rpc has the new key"), "{rotated}");
+    assert_eq!(std::fs::read_dir(dir.path().join("k/public/user.rpc")).unwrap().count(), 2);
+
     let secrets = run(&["keys", "--kubernetes"], &[], dir.path(), 0);
     for part in ["kind: Secret\n", "name: user.rpc-private\n", "\"user.rpc.pem\": |\n    -----BEGIN PRIVATE KEY-----\n"]
     {

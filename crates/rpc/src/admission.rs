@@ -29,7 +29,8 @@ pub struct AdmissionLayer {
 impl AdmissionLayer {
     /// At most `in_flight` calls run while at most `queued` more wait for their turn.
     pub fn new(in_flight: usize, queued: usize) -> Self {
-        Self { running: Arc::new(Semaphore::new(in_flight)), present: Arc::new(Semaphore::new(in_flight + queued)) }
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self { running: semaphore(in_flight), present: semaphore(in_flight.saturating_add(queued)) }
     }
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Status> {

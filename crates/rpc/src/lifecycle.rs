@@ -39,9 +39,7 @@ impl Lifecycle {
     /// A process that is starting and drains at SIGTERM or SIGINT. A second signal ends it at once, with exit code 1.
     pub fn on_signals() -> io::Result<Self> {
         let lifecycle = Self::new();
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        tokio::spawn(obey(lifecycle.clone(), terminate, interrupt));
+        tokio::spawn(obey(lifecycle.clone(), Signals::new()?));
         Ok(lifecycle)
     }
 
@@ -90,17 +88,33 @@ impl Lifecycle {
     }
 }
 
-async fn obey(lifecycle: Lifecycle, mut terminate: Signal, mut interrupt: Signal) {
-    let mut next = async || {
+/// The signals that end a process: SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes them over: from now on they do not end the process by themselves.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one and names it.
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
-    };
-    let signal = next().await;
+    }
+}
+
+async fn obey(lifecycle: Lifecycle, mut signals: Signals) {
+    let signal = signals.next().await;
     tracing::info!(signal, "draining; a second signal stops at once");
     lifecycle.drain();
-    let signal = next().await;
+    let signal = signals.next().await;
     tracing::warn!(signal, "stopped without draining");
     std::process::exit(1);
 }
