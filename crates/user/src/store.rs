@@ -111,7 +111,7 @@ impl Store {
     /// The user with this id.
     pub(crate) async fn find(&self, id: i64) -> Result<User, Error> {
         let row: Option<Row> = with_conn!(self.pool, conn => {
-            users::table.find(id).select(Row::as_select()).first(&mut conn).await.optional()?
+            users::table.find(id).select(Row::as_select()).get_result(&mut conn).await.optional()?
         });
         row.ok_or(Error::Gone)?.try_into()
     }
@@ -120,7 +120,7 @@ impl Store {
     pub(crate) async fn account(&self, mobile: &Mobile) -> Result<Option<Account>, Error> {
         let row: Option<(i64, String, String)> = with_conn!(self.pool, conn => {
             let columns = (users::id, users::role, users::password);
-            users::table.filter(users::mobile.eq(mobile.as_str())).select(columns).first(&mut conn).await.optional()?
+            users::table.filter(users::mobile.eq(mobile.as_str())).select(columns).get_result(&mut conn).await.optional()?
         });
         row.map(|(id, role, password)| Ok(Account { id, role: parse_role(&role)?, password })).transpose()
     }
@@ -128,7 +128,7 @@ impl Store {
     /// The mobile number and the password's hash of the user with this id.
     pub(crate) async fn password(&self, id: i64) -> Result<(String, String), Error> {
         let row: Option<(String, String)> = with_conn!(self.pool, conn => {
-            users::table.find(id).select((users::mobile, users::password)).first(&mut conn).await.optional()?
+            users::table.find(id).select((users::mobile, users::password)).get_result(&mut conn).await.optional()?
         });
         row.ok_or(Error::Gone)
     }
