@@ -8,6 +8,7 @@ pub mod admission;
 pub mod client;
 pub mod deadline;
 pub mod error;
+mod invalid;
 pub mod lifecycle;
 pub mod server;
 
@@ -15,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use client::Channel;
 pub use error::Error;
+pub use invalid::{Checks, Invalid, Rule};
 pub use lifecycle::Lifecycle;
 pub use server::Server;
 use tokio::net::TcpListener;

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+use tonic::Status;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Fields of the request break their rules.
-    #[error("{}", summary(.0))]
-    Invalid(Vec<FieldViolation>),
+    #[error(transparent)]
+    Invalid(#[from] rpc::Invalid),
     /// Someone has this mobile number already.
     #[error("this mobile number has an account")]
     MobileTaken,
@@ -54,8 +53,8 @@ impl From<diesel::result::Error> for Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid(violations) => invalid(violations),
-            Error::WrongPassword => invalid(vec![FieldViolation::new("oldPassword", "is wrong")]),
+            Error::Invalid(source) => source.into(),
+            Error::WrongPassword => rpc::Invalid::field("oldPassword", "is wrong").into(),
             Error::MobileTaken => Self::already_exists(error.to_string()),
             Error::WrongCredentials => Self::unauthenticated(error.to_string()),
             Error::PasswordChanged => Self::aborted(error.to_string()),
@@ -69,16 +68,6 @@ impl From<Error> for Status {
             }
         }
     }
-}
-
-fn invalid(violations: Vec<FieldViolation>) -> Status {
-    let message = summary(&violations);
-    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(violations))
-}
-
-/// The first violation in words: what a client that shows only the message needs.
-fn summary(violations: &[FieldViolation]) -> String {
-    violations.first().map_or_else(String::new, |first| format!("{} {}", first.field, first.description))
 }
 
 /// Why user.rpc did not start, or stopped serving.
@@ -119,17 +108,9 @@ pub enum ServeError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tonic::Code;
 
-    #[test]
-    fn every_violation_is_told() {
-        let violations =
-            vec![FieldViolation::new("name", "must be short"), FieldViolation::new("mobile", "must be digits")];
-        let status = Status::from(Error::Invalid(violations));
-        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "name must be short"));
-        let fields: Vec<_> = status.get_details_bad_request().unwrap().field_violations;
-        assert_eq!(fields.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["name", "mobile"]);
-    }
+    use super::*;
 
     #[test]
     fn a_broken_row_is_not_shown() {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use redact::Secret;
+use rpc::Rule;
 
 /// Someone with an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +57,6 @@ pub(crate) struct ProfileChange {
     /// The new gender, if it is to change.
     pub(crate) gender: Option<Gender>,
 }
-
-/// A rule that a value breaks, in words for whoever sent it.
-pub(crate) type Rule = &'static str;
 
 /// 1 to 64 characters, none of them a control character.
 #[derive(Clone, Debug, PartialEq, Eq)]
