@@ -5,7 +5,7 @@ use proto::openapi;
 use proto::rest::{self, Forward};
 use proto::user::v1::user_service_client::UserServiceClient;
 
-use crate::bridge::Bridge;
+use crate::bridge::refusal;
 use crate::call::{Calls, routes};
 
 /// An API: a gRPC service and the REST routes in front of it.
@@ -25,11 +25,10 @@ impl Api {
 
     /// The routes, each of which calls the service at the other end of `channel`.
     pub(crate) fn router(self, channel: rpc::Channel, calls: Calls) -> Router {
-        let bridge = Bridge;
         match self {
             Self::User => {
                 let client = UserServiceClient::new(channel);
-                routes(rest::user::ROUTES, rest::user::Transcoder::new(Forward { client, bridge }), calls)
+                routes(rest::user::ROUTES, rest::user::Transcoder::new(Forward { client, refusal }), calls)
             }
         }
     }

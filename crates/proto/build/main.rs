@@ -1,6 +1,5 @@
 //! Compiles the proto files once and writes everything that is made from them.
 
-mod modules;
 mod openapi;
 mod rest;
 mod secret;
@@ -44,7 +43,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .emit_fields()
         .build(&APIS.map(|api| format!(".mall.{api}")))?;
 
-    fs::write(out.join("apis.rs"), modules::all())?;
     for api in APIS {
         fs::write(out.join(format!("mall.{api}.v1.debug.rs")), secret::debug(&secret, &format!("mall.{api}.v1")))?;
         write_rest(api, &descriptors, &pool, &out)?;

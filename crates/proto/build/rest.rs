@@ -5,32 +5,6 @@ use std::fmt::Write as _;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ReflectMessage as _};
 
-/// What all APIs share.
-pub(crate) const BRIDGE: &str = r#"
-/// What goes from HTTP to gRPC and back around a message; whoever serves REST decides it.
-pub trait Bridge: Send + Sync {
-    /// The call for a message, with the metadata that it may carry.
-    fn request<T>(&self, message: T, cx: &mut ::rest_over_grpc::handling::Context) -> ::tonic::Request<T>;
-    /// The message of an answer, after what a client may see of its metadata went to `cx`.
-    fn answer<T>(&self, answer: ::tonic::Response<T>, cx: &mut ::rest_over_grpc::handling::Context) -> T;
-    /// The REST form of a refusal.
-    fn refusal(
-        &self,
-        status: ::tonic::Status,
-        cx: &mut ::rest_over_grpc::handling::Context,
-    ) -> ::rest_over_grpc::handling::Status;
-}
-
-/// Serves a REST trait by calling a gRPC client.
-#[derive(Clone, Debug)]
-pub struct Forward<C, B> {
-    /// Calls the service.
-    pub client: C,
-    /// Carries what surrounds a message.
-    pub bridge: B,
-}
-"#;
-
 /// The API's routes, and its REST trait for `Forward`.
 pub(crate) fn forward(pool: &DescriptorPool, package: &str) -> Result<String, Box<dyn Error>> {
     let mut routes = String::new();
@@ -86,11 +60,8 @@ fn forward_method(method: &MethodDescriptor) -> String {
         message: v1::{input},
         cx: &mut ::rest_over_grpc::handling::Context,
     ) -> Result<v1::{output}, ::rest_over_grpc::handling::Status> {{
-        let request = self.bridge.request(message, cx);
-        match self.client.clone().{name}(request).await {{
-            Ok(answer) => Ok(self.bridge.answer(answer, cx)),
-            Err(status) => Err(self.bridge.refusal(status, cx)),
-        }}
+        let answer = self.client.clone().{name}(Self::request(message, cx)).await;
+        answer.map(::tonic::Response::into_inner).map_err(|status| (self.refusal)(status, cx))
     }}
 "
     )
@@ -105,14 +76,13 @@ const _: () = {{
     use ::tonic::codegen::{{Body, Bytes, StdError}};
     use {package} as v1;
 
-    impl<T, B> v1::{service} for super::Forward<v1::{module}_client::{service}Client<T>, B>
+    impl<T> v1::{service} for super::Forward<v1::{module}_client::{service}Client<T>>
     where
         T: ::tonic::client::GrpcService<::tonic::body::Body> + Clone + Send + Sync,
         T::Error: Into<StdError>,
         T::Future: Send,
         T::ResponseBody: Body<Data = Bytes> + Send + 'static,
         <T::ResponseBody as Body>::Error: Into<StdError> + Send,
-        B: super::Bridge,
     {{{methods}    }}
 }};
 "
