@@ -5,6 +5,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use diesel::dsl::sql;
+use diesel::sql_types::Bool;
+use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use futures::future::join_all;
 use proto::user::v1::user_service_client::UserServiceClient;
 use proto::user::v1::*;
@@ -397,6 +400,45 @@ async fn a_wrong_secret_says_what_is_wrong() {
         std::fs::write(keys.path().join("password"), "hunter2").unwrap();
         let error = user::serve(config, Lifecycle::new()).await.unwrap_err().to_string();
         assert!(error.contains("mobile must be") && !error.contains("hunter2"), "{error}");
+    })
+    .await;
+}
+
+/// The hash of `secret` with less memory than is used today.
+const WEAK: &str = "$argon2id$v=19$m=64,t=2,p=1$GVWk5WYToe0grscovrqeYg$CkS3g/HyVkIlagM0StkeQMYo6gAXSPCiFEzLvXVC4B0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weak_hash_is_made_anew_at_login_and_never_in_its_way() {
+    on_each(user::MIGRATIONS, async |database| {
+        let service = Service::start(&database).await;
+        service.register("15838607661", "secret").await.unwrap();
+        let run = async |sql: &str| -> Result<(), db::Error> {
+            db::with_conn!(database.pool, conn => conn.batch_execute(sql).await?);
+            Ok(())
+        };
+        let is_weak = async || -> Result<bool, db::Error> {
+            Ok(db::with_conn!(database.pool, conn => {
+                let weak = sql::<Bool>("exists (select 1 from users where password = '").sql(WEAK).sql("')");
+                diesel::select(weak).get_result(&mut conn).await?
+            }))
+        };
+        let weaken = format!("update users set password = '{WEAK}'");
+        run(&weaken).await.unwrap();
+        assert!(is_weak().await.unwrap());
+        service.login("15838607661", "secret").await.unwrap();
+        assert!(!is_weak().await.unwrap());
+
+        run(&weaken).await.unwrap();
+        let refuse = if database.is_postgres() {
+            "alter table users add constraint frozen check (password like '$argon2id$v=19$m=64,%')"
+        } else {
+            "create trigger frozen before update on users begin select raise(abort, 'frozen'); end"
+        };
+        run(refuse).await.unwrap();
+        service.login("15838607661", "secret").await.unwrap();
+        assert!(is_weak().await.unwrap());
+        assert_eq!(service.login("15838607661", "guess").await.unwrap_err().code(), Code::Unauthenticated);
+        service.stop().await;
     })
     .await;
 }

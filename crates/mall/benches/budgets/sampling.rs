@@ -11,24 +11,29 @@ use crate::traffic::{Rest, load};
 use crate::{MALL, median, on_one_thread, system};
 
 const SERVICES: [&str; 2] = ["user.api", "user.rpc"];
-const ROUNDS: usize = 15;
+/// Malls of both kinds, one after the other: processes of one kind differ by a tenth from start to start.
+const PAIRS: usize = 3;
+const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(1);
 /// Until the last spans of a round are sent: their cost belongs to the round.
 const SENDING: Duration = Duration::from_millis(1200);
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     on_one_thread(async {
-        let traced = Side::start("MALL__TELEMETRY__SAMPLER", "1.0").await?;
-        let bare = Side::start("MALL__TELEMETRY__DISABLED", "true").await?;
-        traced.round().await?;
-        bare.round().await?;
-        let before = traced.spans().await?;
-        let mut rounds = Vec::new();
-        for _ in 0..ROUNDS {
-            rounds.push((traced.round().await?, bare.round().await?));
+        let (mut rounds, mut sent, mut dropped) = (Vec::new(), 0.0, 0.0);
+        for _ in 0..PAIRS {
+            let traced = Side::start("MALL__TELEMETRY__SAMPLER", "1.0").await?;
+            let bare = Side::start("MALL__TELEMETRY__DISABLED", "true").await?;
+            traced.round().await?;
+            bare.round().await?;
+            let before = traced.spans().await?;
+            for _ in 0..ROUNDS {
+                rounds.push((traced.round().await?, bare.round().await?));
+            }
+            let after = traced.spans().await?;
+            sent += after.sent - before.sent;
+            dropped += after.dropped - before.dropped;
         }
-        let after = traced.spans().await?;
-        let (sent, dropped) = (after.sent - before.sent, after.dropped - before.dropped);
         ensure!(sent > 0.0, "no spans were sent");
         let lost = format!("{} % of the spans were dropped", number(100.0 * dropped / (sent + dropped)));
         let mut rows: Vec<_> = (0..SERVICES.len()).map(|index| service(index, &rounds, &lost)).collect();
