@@ -39,9 +39,12 @@ pub mod __private {
 ///
 /// ```ignore
 /// let row: Option<Row> = with_conn!(self.pool, conn => {
-///     users::table.find(id).select(Row::as_select()).first(&mut conn).await.optional()?
+///     users::table.find(id).select(Row::as_select()).get_result(&mut conn).await.optional()?
 /// });
 /// ```
+///
+/// A row is asked for by its key with `get_result`: `first` adds a LIMIT, which SQLite's planner looks at, so that it parses
+/// the statement anew each time.
 #[macro_export]
 macro_rules! with_conn {
     ($pool:expr, $conn:ident => $body:expr) => {

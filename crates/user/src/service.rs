@@ -1,6 +1,7 @@
 //! The methods of `mall.user.v1.UserService`: validate, call, convert.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use auth::limit::Limits;
 use auth::password::{Passwords, needs_rehash};
@@ -11,6 +12,7 @@ use proto::user::v1::{
     UpdateProfileRequest, UpdateProfileResponse, UserInfoRequest, UserInfoResponse,
 };
 use redact::Secret;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use crate::config::Admin;
@@ -19,6 +21,9 @@ use crate::model::{
     Credentials, Gender, Mobile, Name, PasswordChange, ProfileChange, Registration, User, new_password,
 };
 use crate::store::{NewUser, Store};
+
+/// How long a login may take longer for hashing its password anew: with the wait for its first hash, less than a call has.
+const REHASH: Duration = Duration::from_millis(500);
 
 /// The user service.
 pub(crate) struct Users {
@@ -84,11 +89,12 @@ impl Users {
         if !self.passwords.verify(password.clone(), &account.password).await? {
             return Err(Error::WrongCredentials);
         }
-        if needs_rehash(&account.password)
-            && let Err(error) = self.rehash(account.id, password, &account.password).await
-        {
-            // The password is right all the same, and the next login tries again.
-            tracing::warn!(error = &error as &dyn std::error::Error, "hash a password anew");
+        if needs_rehash(&account.password) {
+            // The password is right all the same, and if there is no time now, the next login tries again.
+            let rehashed = timeout(REHASH, self.rehash(account.id, password, &account.password)).await;
+            if let Ok(Err(error)) = rehashed {
+                tracing::warn!(error = &error as &dyn std::error::Error, "hash a password anew");
+            }
         }
         Ok(self.signer.issue(account.id, account.role))
     }
