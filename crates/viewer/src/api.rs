@@ -18,7 +18,7 @@ use params::Params;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, RwLock, Semaphore};
-use tower_http::timeout::TimeoutLayer;
+use tokio::time::timeout;
 
 use crate::model::{Trace, TraceId, kind_name};
 use crate::otlp::Batch;
@@ -57,12 +57,11 @@ async fn work(turn: Turn, work: impl FnOnce() -> Response + Send + 'static) -> R
 
 /// The largest OTLP/JSON file that the UI may have shown to it, one at a time: its traces take several times as much.
 const MAX_UPLOAD: usize = 16 << 20;
-/// How long that may take, so that no slow upload keeps others waiting.
+/// How long it may take to arrive.
 const UPLOAD_TIME: Duration = Duration::from_secs(10);
 
 /// Jaeger's query API below `/api`.
 pub(crate) fn router(store: Arc<RwLock<Store>>) -> Router {
-    let upload_time = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, UPLOAD_TIME);
     Router::new()
         .route("/api/services", get(services))
         .route("/api/services/{service}/operations", get(operation_names))
@@ -70,7 +69,7 @@ pub(crate) fn router(store: Arc<RwLock<Store>>) -> Router {
         .route("/api/traces", get(search))
         .route("/api/traces/{id}", get(trace))
         .route("/api/dependencies", get(dependencies))
-        .route("/api/transform", post(transform).layer((upload_time, DefaultBodyLimit::max(MAX_UPLOAD))))
+        .route("/api/transform", post(transform).layer(DefaultBodyLimit::max(MAX_UPLOAD)))
         .route("/api/metrics/{*metric}", get(metrics))
         .merge(v3::router())
         .route("/api/{*path}", axum::routing::any(unknown))
@@ -211,8 +210,11 @@ async fn dependencies(State(shared): State<Shared>, params: Params) -> Result<Re
 
 /// Shows an OTLP/JSON file as traces; nothing of it is kept.
 async fn transform(State(shared): State<Shared>, request: Request) -> Result<Response, Error> {
-    let turn = shared.uploads.acquire_owned().await;
-    let body = Bytes::from_request(request, &()).await.map_err(|error| Error(error.status(), error.body_text()))?;
+    let busy = |text: &str| Error(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+    let turn = shared.uploads.try_acquire_owned().map_err(|_| busy("another file is being read, try again"))?;
+    let body = timeout(UPLOAD_TIME, Bytes::from_request(request, &())).await;
+    let body = body.map_err(|_| busy("the file took too long to arrive"))?;
+    let body = body.map_err(|error| Error(error.status(), error.body_text()))?;
     let answer = move || {
         let batch = match Batch::from_json(&body) {
             Ok(batch) => batch,
@@ -225,7 +227,7 @@ async fn transform(State(shared): State<Shared>, request: Request) -> Result<Res
         store.insert(batch);
         by_ids(store.traces(&ids))
     };
-    Ok(work(turn, answer).await)
+    Ok(work(Ok(turn), answer).await)
 }
 
 async fn metrics() -> Error {

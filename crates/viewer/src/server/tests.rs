@@ -1,4 +1,6 @@
 use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
@@ -200,6 +202,24 @@ async fn a_file_can_be_shown_without_being_kept() {
     assert!(sink.store.read().await.services().is_empty());
     let answer = ask(&routes, Request::post("/api/transform").header("host", "localhost"), "{").await;
     assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
+async fn one_file_is_read_at_a_time() {
+    let (routes, _) = viewer().await;
+    let upload = || Request::post("/api/transform").header("host", "localhost");
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    // It arrives once the other one was refused.
+    let slow = Body::new(http_body_util::Full::new(Bytes::from(spans().to_string())).with_trailers(async {
+        receiver.await.unwrap();
+        None
+    }));
+    let mut slow = Box::pin(ask(&routes, upload(), slow));
+    assert!(futures::poll!(&mut slow).is_pending());
+    assert_eq!(ask(&routes, upload(), "{}").await.status, 503);
+    sender.send(()).unwrap();
+    assert_eq!(slow.await.status, 200);
+    assert_eq!(ask(&routes, upload(), "{}").await.status, 200);
 }
 
 #[tokio::test]
