@@ -5,8 +5,8 @@ use proto::openapi;
 use proto::rest::{self, Forward};
 use proto::user::v1::user_service_client::UserServiceClient;
 
-use crate::bridge::refusal;
 use crate::call::{Calls, routes};
+use crate::status::refusal;
 
 /// An API: a gRPC service and the REST routes in front of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

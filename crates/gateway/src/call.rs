@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::Config;
 use crate::body::Bodies;
-use crate::bridge::REFUSED;
 use crate::refusal::Refusal;
+use crate::status::REFUSED;
 use crate::{headers, malformed, peer};
 
 /// What all calls of a gateway share.

@@ -63,10 +63,10 @@ fn is_token(value: &HeaderValue) -> bool {
 fn bearer(value: &HeaderValue) -> Option<HeaderValue> {
     let token = match value.as_bytes().split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii_start(),
-        _ if value.as_bytes().contains(&b' ') => return None,
         _ => value.as_bytes(),
     };
-    if token.is_empty() {
+    let is_token = token.iter().all(u8::is_ascii_graphic) && !token.is_empty();
+    if !is_token || token.eq_ignore_ascii_case(b"bearer") {
         return None;
     }
     let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok()?;
@@ -83,7 +83,7 @@ mod tests {
         for given in ["Bearer t", "bearer t", "BEARER t", "bEaReR  t", "t"] {
             assert_eq!(bearer(&HeaderValue::from_static(given)).unwrap(), "Bearer t", "{given}");
         }
-        for given in ["", "Basic dTpw", "Bearer ", "Bearert t"] {
+        for given in ["", "Basic dTpw", "Basic\tdTpw", "Bearer", "bearer ", "Bearert t", "Bearer t t"] {
             assert_eq!(bearer(&HeaderValue::from_static(given)), None, "{given}");
         }
     }

@@ -8,7 +8,6 @@
 mod answer;
 mod api;
 mod body;
-mod bridge;
 mod call;
 mod config;
 mod connection;
@@ -21,6 +20,7 @@ mod malformed;
 mod peer;
 mod refusal;
 mod server;
+mod status;
 
 pub use api::Api;
 pub use config::{Config, Cors, Limits};
