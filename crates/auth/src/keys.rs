@@ -64,9 +64,10 @@ pub fn generate(dir: &Path, names: &[&str]) -> Result<Vec<PathBuf>, Error> {
 
 /// Gives `name` a new private key and answers its pair; the public keys it had stay good.
 ///
-/// A service signs with the new key, and others accept it, once they are started again. Remove the last public key
-/// when the tokens it verifies have expired.
+/// Services know the new key once they are started again: those that verify tokens before the one that signs them, or a
+/// token of the new key is refused. Remove the last public key when the tokens it verifies have expired.
 pub fn rotate(dir: &Path, name: &str) -> Result<Pair, Error> {
+    read_signing(dir, name)?;
     let pair = Pair::generate(name)?;
     let _lock = files::lock(dir)?;
     // The public half first: a private key must never be in use that no one can verify.

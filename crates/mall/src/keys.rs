@@ -11,13 +11,13 @@ use crate::services;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// The directory for the keys; what it has already stays as it is
+    /// The directory for the keys; without --rotate, what it has already stays as it is
     #[arg(long, env = "MALL_KEYS", value_name = "DIR", default_value = ".mall/keys")]
     out: PathBuf,
     /// Prints new keys as Kubernetes Secrets instead, private ones included
     #[arg(long, env = "MALL_KUBERNETES")]
     kubernetes: bool,
-    /// Gives this service a new key; tokens of its last one stay good until that one's public file is removed
+    /// Gives this service a new key beside its last one; services know of it when they are started again
     #[arg(long, env = "MALL_ROTATE", value_name = "NAME", conflicts_with = "kubernetes", value_parser = PossibleValuesParser::new(names()))]
     rotate: Option<String>,
 }
@@ -31,8 +31,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(name) = &options.rotate {
-        let Pair { kid, .. } = auth::keys::rotate(&options.out, name)?;
-        writeln!(out, "{name} has the new key {kid}: start all services again, {name} as the last one")?;
+        let old = Pair::load(&options.out, name)?.kid;
+        let new = auth::keys::rotate(&options.out, name)?.kid;
+        let old = options.out.join(format!("public/{name}/{old}.pem"));
+        writeln!(out, "{name} has the new key {new}: start all services again, those that sign with it last")?;
+        writeln!(out, "remove {} when the last token of the old key has ended", old.display())?;
         return Ok(());
     }
     let made = auth::keys::generate(&options.out, &names())?;

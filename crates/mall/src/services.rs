@@ -99,7 +99,12 @@ impl Service {
 
     /// Whether it is a domain of its own: it has a database, and a key with which it signs tokens.
     pub(crate) fn is_domain(&self) -> bool {
-        matches!(self.kind, Kind::User)
+        match self.kind {
+            Kind::User => true,
+            Kind::Gateway(..) => false,
+            #[cfg(feature = "viewer")]
+            Kind::Viewer => false,
+        }
     }
 
     /// The service that it calls.

@@ -55,6 +55,11 @@ fn a_wrong_configuration_is_1_and_one_line() {
             (&["--config", "none.yaml"], &[], &["none.yaml", "--config"]),
             (&["--config-dir", "none"], &[], &["none", "--config-dir"]),
             (&[], &[("MALL__TELEMETRY__BATCHER", "pigeon")], &["MALL__TELEMETRY__BATCHER", "pigeon", "otlpgrpc"]),
+            (
+                &[],
+                &[("MALL__TELEMETRY__QUEUE__BATCH", "4096")],
+                &["telemetry.queue", "`batch` must be from 1 to `size`"],
+            ),
             (&[], &[("MALL__NONSENSE", "1")], &["MALL__NONSENSE", "`nonsense`"]),
         ];
         for (flags, variables, parts) in cases {
@@ -105,7 +110,8 @@ fn keys_are_made_once_and_only_for_the_owner() {
     assert_eq!(std::fs::read(&private).unwrap(), before);
 
     let rotated = run(&["keys", "--out", "k", "--rotate", "user.rpc"], &[], dir.path(), 0);
-    assert!(rotated.contains("user.rpc has the new key"), "{rotated}");
+    assert!(rotated.contains("user.rpc has the new key") && rotated.contains("remove k/public/user.rpc/"), "{rotated}");
+    assert!(run(&["keys", "--out", "none", "--rotate", "user.rpc"], &[], dir.path(), 1).contains("no signing key"));
     assert_eq!(std::fs::read_dir(dir.path().join("k/public/user.rpc")).unwrap().count(), 2);
 
     let secrets = run(&["keys", "--kubernetes"], &[], dir.path(), 0);

@@ -104,6 +104,7 @@ fn what_is_wrong_is_said_in_one_line_with_key_place_and_advice() {
             &["environment variable MALL__LIMITS__CALS: ", "`limits.cals`", "`calls`?"],
         ),
         ("", &[("MALL__LIMIT", "1")], &["environment variable MALL__LIMIT: ", "`limit`", "`limits`?"]),
+        ("", &[("MALL__MALL__LIMITS", "1")], &["no key `mall`"]),
         ("", &[("MALL__", "1")], &["environment variable MALL__: "]),
         ("limits: {calls: many}\n", &[], &["x.yaml:1: ", "`limits.calls`", "\"many\""]),
         ("limits:\n  timeout: 5 parsecs\n", &[], &["x.yaml:2: ", "`limits.timeout`", "5 parsecs"]),
