@@ -90,3 +90,14 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_limit_is_too_large() {
+        let layer = AdmissionLayer::new(usize::MAX, usize::MAX);
+        assert_eq!(layer.present.available_permits(), Semaphore::MAX_PERMITS);
+    }
+}

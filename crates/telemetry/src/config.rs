@@ -15,7 +15,8 @@ mod env;
 pub struct Config {
     /// The service's name in traces, metrics and logs: `user.rpc`.
     pub name: String,
-    /// Where spans go: a URL or `host:port`; for `file` a path. Default: the batcher's own port on 127.0.0.1.
+    /// Where spans go: a URL or `host:port`; for `file` a path. Default: the batcher's own port on 127.0.0.1, also when a
+    /// variable names another batcher than the configuration does.
     #[serde(deserialize_with = "endpoint")]
     pub endpoint: Option<String>,
     /// The share of new traces that is kept, 0 to 1 (1); a trace that came from a caller follows the caller's choice.

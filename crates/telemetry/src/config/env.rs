@@ -12,7 +12,7 @@ use crate::{Error, semconv};
 type Pairs = Vec<(String, String)>;
 
 impl Config {
-    /// This configuration with what the process's `OTEL_*` variables say in its place; `init` does it as well.
+    /// This configuration with what the process's `OTEL_*` variables say in its place, checked; `init` does it as well.
     pub fn with_env(self) -> Result<Self, Error> {
         self.with_vars(|name| std::env::var(name).ok())
     }
@@ -103,11 +103,14 @@ impl Config {
         matches!(self.batcher, Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger)
     }
 
-    /// The configured endpoint goes with the configured batcher: another one has another.
+    /// The configured endpoint goes with the configured batcher: another one has another, but for the two of OTLP, which a
+    /// collector has at one place.
     fn change_batcher(&mut self, batcher: Batcher) {
-        if self.batcher != batcher {
-            (self.batcher, self.endpoint) = (batcher, None);
+        let is_otlp = |batcher| matches!(batcher, Batcher::OtlpGrpc | Batcher::OtlpHttp);
+        if self.batcher != batcher && !(is_otlp(self.batcher) && is_otlp(batcher)) {
+            self.endpoint = None;
         }
+        self.batcher = batcher;
     }
 
     fn sampler(&mut self, vars: &Vars<impl Fn(&str) -> Option<String>>) -> Result<(), Error> {
@@ -255,6 +258,9 @@ mod tests {
         assert_eq!(jaeger(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), (Batcher::Jaeger, true));
         assert_eq!(jaeger(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]), (Batcher::OtlpHttp, false));
         assert_eq!(jaeger(&[("OTEL_TRACES_EXPORTER", "zipkin")]), (Batcher::Zipkin, false));
+        let otlp = Config { endpoint: Some("http://collector:4318".to_owned()), ..Config::default() };
+        let otlp = with(otlp, &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]).unwrap();
+        assert_eq!((otlp.batcher, otlp.endpoint.is_some()), (Batcher::OtlpHttp, true));
     }
 
     #[test]
