@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use params::Params;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, RwLock, Semaphore};
 use tokio::time::timeout;
@@ -161,7 +161,16 @@ async fn search(State(shared): State<Shared>, params: Params) -> Result<Response
 }
 
 fn found(traces: &[Trace]) -> Response {
-    answer(traces.iter().map(jaeger::Trace::from).collect::<Vec<_>>(), 0)
+    answer(Found(traces), 0)
+}
+
+/// Traces that are converted one by one while they are written.
+struct Found<'a>(&'a [Trace]);
+
+impl Serialize for Found<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(jaeger::Trace::from))
+    }
 }
 
 /// What a search in `store` takes, from its URL to its answer; for the benchmark.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue as Attribute};
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
-use opentelemetry_proto::tonic::trace::v1::{Span as OtlpSpan, status::StatusCode};
+use opentelemetry_proto::tonic::trace::v1::{Span as OtlpSpan, Status, status::StatusCode};
 use serde::Serialize;
 
 use crate::model::{self, Stored, TraceId, kind_name, text};
@@ -104,14 +104,14 @@ impl From<&model::Trace> for Trace {
 }
 
 fn process(resource: &model::Resource) -> Process {
-    let mut tags = tags(&resource.decode().attributes);
+    let mut tags = tags(resource.decode().attributes);
     tags.retain(|tag| tag.key != "service.name");
     tags.sort_by(|a, b| a.key.cmp(&b.key));
     Process { service_name: resource.service.clone(), tags }
 }
 
 fn span(trace: TraceId, stored: &Stored, process_id: String) -> Span {
-    let span = stored.decode(trace);
+    let OtlpSpan { name, links, events, attributes, trace_state, status, .. } = stored.decode(trace);
     let mut warnings = Vec::new();
     if stored.end < stored.start {
         warnings.push("the span ends before it starts".to_owned());
@@ -119,12 +119,12 @@ fn span(trace: TraceId, stored: &Stored, process_id: String) -> Span {
     Span {
         trace_id: id(trace),
         span_id: span_id(stored.id),
-        operation_name: span.name.clone(),
-        references: references(trace, stored.parent, &span.links, &mut warnings),
+        operation_name: name,
+        references: references(trace, stored.parent, &links, &mut warnings),
         start_time: stored.start / 1_000,
         duration: stored.end.saturating_sub(stored.start) / 1_000,
-        tags: span_tags(stored, &span),
-        logs: span.events.iter().map(log).collect(),
+        tags: span_tags(stored, attributes, &trace_state, &status.unwrap_or_default()),
+        logs: events.into_iter().map(log).collect(),
         process_id,
         warnings: (!warnings.is_empty()).then_some(warnings),
     }
@@ -159,8 +159,8 @@ fn references(trace: TraceId, parent: u64, links: &[Link], warnings: &mut Vec<St
 }
 
 /// The span's attributes and what Jaeger shows as if it were one, by key.
-fn span_tags(stored: &Stored, span: &OtlpSpan) -> Vec<KeyValue> {
-    let mut tags = tags(&span.attributes);
+fn span_tags(stored: &Stored, attributes: Vec<Attribute>, trace_state: &str, status: &Status) -> Vec<KeyValue> {
+    let mut tags = tags(attributes);
     let mut add = |key: &str, value: &str| {
         if !value.is_empty() {
             tags.push(KeyValue { key: key.to_owned(), kind: "string", value: value.into() });
@@ -170,8 +170,7 @@ fn span_tags(stored: &Stored, span: &OtlpSpan) -> Vec<KeyValue> {
     add("otel.scope.name", &scope.name);
     add("otel.scope.version", &scope.version);
     add("span.kind", kind_name(stored.kind));
-    add("w3c.tracestate", &span.trace_state);
-    let status = span.status.clone().unwrap_or_default();
+    add("w3c.tracestate", trace_state);
     add("otel.status_description", &status.message);
     match status.code() {
         StatusCode::Unset => {}
@@ -185,31 +184,32 @@ fn span_tags(stored: &Stored, span: &OtlpSpan) -> Vec<KeyValue> {
     tags
 }
 
-fn log(event: &Event) -> Log {
+fn log(event: Event) -> Log {
     const EVENT: &str = "event";
-    let mut fields = tags(&event.attributes);
+    let mut fields = tags(event.attributes);
     if !event.name.is_empty() && fields.iter().all(|field| field.key != EVENT) {
-        fields.push(KeyValue { key: EVENT.to_owned(), kind: "string", value: event.name.as_str().into() });
+        fields.push(KeyValue { key: EVENT.to_owned(), kind: "string", value: event.name.into() });
     }
     fields.sort_by(|a, b| (a.key != EVENT, &a.key).cmp(&(b.key != EVENT, &b.key)));
     Log { timestamp: event.time_unix_nano / 1_000, fields }
 }
 
-fn tags(attributes: &[Attribute]) -> Vec<KeyValue> {
-    let tag = |attribute: &Attribute| {
-        let (kind, value) = attribute.value.as_ref().map_or(("string", "".into()), typed);
-        KeyValue { key: attribute.key.clone(), kind, value }
+fn tags(attributes: Vec<Attribute>) -> Vec<KeyValue> {
+    let tag = |attribute: Attribute| {
+        let (kind, value) = attribute.value.map_or(("string", "".into()), typed);
+        KeyValue { key: attribute.key, kind, value }
     };
-    attributes.iter().map(tag).collect()
+    attributes.into_iter().map(tag).collect()
 }
 
-fn typed(value: &AnyValue) -> (&'static str, serde_json::Value) {
-    match &value.value {
-        Some(Value::BoolValue(value)) => ("bool", (*value).into()),
+fn typed(value: AnyValue) -> (&'static str, serde_json::Value) {
+    match value.value {
+        Some(Value::StringValue(text)) => ("string", text.into()),
+        Some(Value::BoolValue(value)) => ("bool", value.into()),
         Some(Value::IntValue(value)) if value.unsigned_abs() > MAX_SAFE_INTEGER => ("int64", value.to_string().into()),
-        Some(Value::IntValue(value)) => ("int64", (*value).into()),
-        Some(Value::DoubleValue(value)) => ("float64", (*value).into()),
+        Some(Value::IntValue(value)) => ("int64", value.into()),
+        Some(Value::DoubleValue(value)) => ("float64", value.into()),
         Some(Value::BytesValue(value)) => ("binary", BASE64.encode(value).into()),
-        _ => ("string", text(value).into()),
+        value => ("string", text(&AnyValue { value }).into()),
     }
 }
