@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
@@ -22,8 +22,8 @@ mod text;
 
 /// The target of OpenTelemetry's own logs: it complains of every batch, we do once a minute.
 const OPENTELEMETRY: &str = "opentelemetry";
-/// The target that warns of spans which the collector took but rejects, and of nothing else.
-const REJECTED: &str = "opentelemetry-otlp";
+/// The target that warns of spans which the collector took but rejects, by events whose names end so.
+const REJECTED: (&str, &str) = ("opentelemetry-otlp", "PartialSuccess");
 
 /// Makes the process log as configured.
 pub(crate) fn init(config: &Config) -> Result<(), Error> {
@@ -48,7 +48,9 @@ where
 {
     let format = Format { service: config.name.clone(), format: config.log.format };
     let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer).event_format(format);
-    tracing_subscriber::registry().with(filter).with(layer)
+    let asked = filter.would_enable(REJECTED.0, &Level::INFO);
+    let wanted = filter_fn(move |event| asked || event.target() != REJECTED.0 || event.name().ends_with(REJECTED.1));
+    tracing_subscriber::registry().with(filter).with(wanted).with(layer)
 }
 
 fn filter(level: &str) -> Option<Targets> {
@@ -58,8 +60,8 @@ fn filter(level: &str) -> Option<Targets> {
     if asked {
         return Some(filter);
     }
-    let rejected = if filter.would_enable(REJECTED, &Level::WARN) { LevelFilter::WARN } else { LevelFilter::OFF };
-    Some(filter.with_targets([(OPENTELEMETRY, LevelFilter::OFF), (REJECTED, rejected)]))
+    let rejected = if filter.would_enable(REJECTED.0, &Level::WARN) { LevelFilter::WARN } else { LevelFilter::OFF };
+    Some(filter.with_targets([(OPENTELEMETRY, LevelFilter::OFF), (REJECTED.0, rejected)]))
 }
 
 /// A word alone would be a target: in RUST_LOG it may be, in a configuration it is a level that was misspelt.
@@ -234,6 +236,15 @@ mod tests {
         assert!(silent.would_enable("user", &tracing::Level::DEBUG));
         let asked = filter("info,opentelemetry=debug").unwrap();
         assert!(asked.would_enable("opentelemetry-otlp", &tracing::Level::DEBUG));
+    }
+
+    #[test]
+    fn of_the_exporters_warnings_only_rejected_spans_are_told() {
+        let lines = lines(LogFormat::Text, false, || {
+            tracing::warn!(name: "Export.RetryExhausted", target: "opentelemetry-otlp", "exhausted");
+            tracing::warn!(name: "TonicTracesClient.PartialSuccess", target: "opentelemetry-otlp", "rejected");
+        });
+        assert!(lines.len() == 1 && lines[0].contains("rejected"), "{lines:?}");
     }
 
     #[test]
