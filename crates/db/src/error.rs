@@ -134,10 +134,12 @@ impl QueryError {
             _ => (OTHER, None),
         };
         let constraint = database.and_then(|database| constraint(database.as_ref()));
-        let message = (kind == OTHER).then(|| match database {
-            Some(database) => without_quotes(database.message()),
-            None => error.to_string(),
-        });
+        let message = match (kind, database) {
+            (OTHER, Some(database)) => Some(without_quotes(database.message())),
+            (OTHER, None) => Some(error.to_string()),
+            (("undefined_table", ..), _) => Some("bring the schema up to date with `mall migrate NAME`".to_owned()),
+            _ => None,
+        };
         Self { kind, constraint, message }
     }
 
@@ -199,11 +201,17 @@ fn classify(kind: &DatabaseErrorKind, message: &str) -> Kind {
             | "disk I/O error"
             | "database or disk is full"
             | "attempt to write a readonly database" => ("file_lost", None, Fate::Lost),
+            _ if is_missing_table(message) => ("undefined_table", Some("42P01"), Fate::Final),
             _ if message.starts_with("terminating connection") => ("admin_shutdown", Some("57P01"), Fate::Lost),
             _ if message.starts_with("the database system is") => ("cannot_connect_now", Some("57P03"), Fate::Lost),
             _ => OTHER,
         },
     }
+}
+
+/// In a database that was not migrated.
+fn is_missing_table(message: &str) -> bool {
+    message.starts_with("no such table: ") || message.starts_with("relation ") && message.ends_with(" does not exist")
 }
 
 fn constraint(database: &(dyn DatabaseErrorInformation + Send + Sync)) -> Option<String> {
@@ -254,8 +262,17 @@ mod tests {
         ] {
             assert!(matches!(unknown(message), Error::Lost(_)), "{message}");
         }
-        assert!(matches!(unknown("no such table: users"), Error::Query(_)));
+        assert!(matches!(unknown("near \"x\": syntax error"), Error::Query(_)));
         assert!(matches!(Error::from(Diesel::BrokenTransactionManager), Error::Lost(_)));
+    }
+
+    #[test]
+    fn a_missing_table_says_what_to_do() {
+        for message in ["no such table: users", r#"relation "users" does not exist"#] {
+            let Error::Query(error) = unknown(message) else { panic!("{message}") };
+            assert_eq!(error.name(), "undefined_table");
+            assert!(error.to_string().contains("mall migrate"), "{error}");
+        }
     }
 
     #[test]
