@@ -3,7 +3,7 @@
 # How `make run` and `make demo` build: `dev` (two to three minutes the first time, on two cores) or
 # `release` (three times as long, and several times as fast when it runs).
 PROFILE ?= dev
-# More arguments for `mall up`: make run ARGS="--open".
+# More arguments for `mall up` or `mall demo`: make run ARGS="--open".
 ARGS ?=
 
 CARGO ?= cargo
@@ -27,8 +27,8 @@ build: setup ## builds the binary for PROFILE (dev, or release)
 run: build ## builds and runs the mall on this machine; Ctrl-C stops it (ARGS="--open" opens the browser)
 	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- up $(ARGS)
 
-demo: build ## one shopper goes through a running mall; prints each step and where its trace is shown
-	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- demo
+demo: build ## one shopper goes through a running mall; prints each step and where its trace is shown (ARGS="--viewer URL")
+	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- demo $(ARGS)
 
 test: setup ## runs all tests; those whose part is missing say so and pass, unless MALL_TEST_REQUIRE names it
 	$(CARGO) test --workspace --locked

@@ -22,7 +22,7 @@ impl Refusal {
 
     /// 404.
     pub(crate) fn no_route() -> Self {
-        Self::new(StatusCode::NOT_FOUND, Code::NotFound, "there is nothing at this path; /openapi.json lists what is")
+        Self::new(StatusCode::NOT_FOUND, Code::NotFound, "there is nothing at this path; /docs shows what is")
     }
 
     /// 405; the router adds `allow`.

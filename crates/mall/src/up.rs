@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, env = "MALL_CONFIG_DIR", value_name = "DIR")]
     config_dir: Option<PathBuf>,
     /// Sends traces to this OTLP collector in place of the viewer: HTTP on port 4318, gRPC on any other
-    #[arg(long, env = "MALL_OTLP", value_name = "URL")]
+    #[arg(long, env = "MALL_OTLP", value_name = "URL", value_parser = collector)]
     otlp: Option<Uri>,
     /// Opens the trace viewer in the browser
     #[arg(long, env = "MALL_OPEN")]
@@ -37,6 +37,11 @@ pub(crate) struct Options {
     /// Takes free ports in place of the usual ones, and writes them to addresses.json in the data directory
     #[arg(long, env = "MALL_FREE_PORTS")]
     free_ports: bool,
+}
+
+fn collector(url: &str) -> Result<Uri, String> {
+    let uri = url.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    uri.filter(|uri| uri.host().is_some()).ok_or_else(|| "write it as http://HOST:PORT".to_owned())
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {

@@ -28,6 +28,7 @@ fn a_wrong_command_line_is_2_and_says_what_is_right() {
         (&["serve", "user.ap"], "possible values: user.api, user.rpc, viewer"),
         (&["migrate", "viewer"], "possible values: user.rpc"),
         (&["up", "--data"], "--data-dir"),
+        (&["up", "--otlp", "nonsense"], "http://HOST:PORT"),
         (&["dmeo"], "demo"),
     ];
     for (arguments, part) in cases {
