@@ -147,4 +147,12 @@ async fn a_demo_shows_each_step_and_its_trace() {
     let text = run(&["demo", "--url", &api, "--viewer", &viewer], &[], dir.path(), 0);
     assert_eq!(text.matches(&format!("{viewer}/trace/")).count(), 3, "{text}");
     assert!(text.contains("/api/user/userinfo") && text.contains("\"name\":\"Ada\""), "{text}");
+    assert!(text.contains("The traces are there"), "{text}");
+    let text = run(&["demo", "--url", &api, "--viewer", "http://127.0.0.1:9"], &[], dir.path(), 0);
+    assert!(text.contains("Nothing answers at http://127.0.0.1:9") && !text.contains("are there"), "{text}");
+
+    let unsampled = Mall::of(MALL).variable("MALL__TELEMETRY__SAMPLER", "0").start().await;
+    let text = run(&["demo", "--url", &unsampled.url("user.api")], &[], dir.path(), 0);
+    assert_eq!(text.matches("not sampled, so no trace").count(), 3, "{text}");
+    assert!(!text.contains("are there") && !text.contains("Nothing answers"), "{text}");
 }
