@@ -62,18 +62,27 @@ pub fn generate(dir: &Path, names: &[&str]) -> Result<Vec<PathBuf>, Error> {
     Ok(made)
 }
 
-/// Gives `name` a new private key and answers its pair; the public keys it had stay good.
+/// A key that took the place of another.
+#[derive(Clone, Debug)]
+pub struct Rotated {
+    /// The key in use from now on.
+    pub pair: Pair,
+    /// The public file of the one before, to be removed when the tokens that it verifies have expired.
+    pub replaced: PathBuf,
+}
+
+/// Gives `name` a new private key in place of the one it has; the public keys it had stay good.
 ///
 /// Services know the new key once they are started again: those that verify tokens before the one that signs them, or a
-/// token of the new key is refused. Remove the last public key when the tokens it verifies have expired.
-pub fn rotate(dir: &Path, name: &str) -> Result<Pair, Error> {
-    read_signing(dir, name)?;
+/// token of the new key is refused.
+pub fn rotate(dir: &Path, name: &str) -> Result<Rotated, Error> {
+    let replaced = files::public_path(dir, name, read_signing(dir, name)?.0.kid());
     let pair = Pair::generate(name)?;
     let _lock = files::lock(dir)?;
     // The public half first: a private key must never be in use that no one can verify.
     write_public(dir, &pair)?;
     files::write(&files::private_path(dir, name), pair.private.expose_secret(), 0o600)?;
-    Ok(pair)
+    Ok(Rotated { pair, replaced })
 }
 
 /// A public key, whose it is and where it was read.

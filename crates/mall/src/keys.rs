@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use auth::keys::Pair;
+use auth::keys::{Pair, Rotated};
 use clap::builder::PossibleValuesParser;
 
 use crate::services;
@@ -31,11 +31,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(name) = &options.rotate {
-        let old = Pair::load(&options.out, name)?.kid;
-        let new = auth::keys::rotate(&options.out, name)?.kid;
-        let old = options.out.join(format!("public/{name}/{old}.pem"));
-        writeln!(out, "{name} has the new key {new}: start all services again, those that sign with it last")?;
-        writeln!(out, "remove {} when the last token of the old key has ended", old.display())?;
+        let Rotated { pair, replaced } = auth::keys::rotate(&options.out, name)?;
+        writeln!(out, "{name} has the new key {}: start all services again, those that sign with it last", pair.kid)?;
+        writeln!(out, "remove {} when the last token of the old key has ended", replaced.display())?;
         return Ok(());
     }
     let made = auth::keys::generate(&options.out, &names())?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use auth::keys::{self, Pair};
+use auth::keys::{self, Pair, Rotated};
 use auth::{Config, Error, Rejection, Role, ServiceSigner, UserSigner, Verifier};
 use tempfile::tempdir;
 
@@ -156,14 +156,15 @@ fn two_keys_of_one_issuer_are_good_until_the_old_one_is_removed() {
     let fixture = Fixture::new();
     let before = fixture.users().issue(7, Role::User).value;
     let old = fixture.pair("user.rpc").kid;
-    let new = keys::rotate(fixture.dir.path(), "user.rpc").unwrap();
+    let Rotated { pair: new, replaced } = keys::rotate(fixture.dir.path(), "user.rpc").unwrap();
     assert_ne!(new.kid, old);
     assert_eq!(fixture.pair("user.rpc").kid, new.kid);
     let after = fixture.users().issue(7, Role::User).value;
     let verifier = fixture.verifier("user.rpc");
     assert!(verifier.verify(&before).is_ok() && verifier.verify(&after).is_ok());
 
-    fs::remove_file(fixture.dir.path().join(format!("public/user.rpc/{old}.pem"))).unwrap();
+    assert_eq!(replaced, fixture.dir.path().join(format!("public/user.rpc/{old}.pem")));
+    fs::remove_file(replaced).unwrap();
     let verifier = fixture.verifier("user.rpc");
     assert_eq!(verifier.verify(&before), Err(Rejection::UnknownKey));
     assert!(verifier.verify(&after).is_ok());
