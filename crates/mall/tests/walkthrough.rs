@@ -18,7 +18,7 @@ fn shell_blocks(markdown: &str) -> Vec<String> {
 }
 
 fn bash(script: &str, data: &Path, path: &str) -> Command {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../..");
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", script]).current_dir(root).env("MALL_DATA_DIR", data).env("PATH", path);
     command.stdin(Stdio::null()).kill_on_drop(true);

@@ -34,7 +34,9 @@ pub fn find(name: &str) -> Option<PathBuf> {
 
 /// Where a part is, by `scripts/parts`, which says what the parts are and where they are kept; or how to get it.
 pub(crate) fn path(name: &str) -> Result<PathBuf, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/parts");
+    // That of the crate under test, asked for when it runs: checkouts may share a build directory.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    let script = Path::new(&package).join("../../scripts/parts");
     let found = Command::new(&script).args(["path", name]).output().expect("run scripts/parts");
     let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim_end());
     if found.status.success() { Ok(path) } else { Err(format!("get it by: scripts/parts {name}")) }
