@@ -13,7 +13,11 @@ use prost_reflect::DescriptorPool;
 use rest_over_grpc::build::{DescriptorOptions, Generator, OpenApiInfo, ServiceDefinition};
 
 /// The APIs: `NAME` is the package `mall.NAME.v1` in `mall/NAME/v1/NAME.proto`.
-const APIS: [&str; 1] = ["user"];
+const APIS: [&str; 4] = ["user", "product", "order", "pay"];
+
+/// Who has the well-known types; the more exact name wins.
+const EXTERN: [(&str, &str); 2] =
+    [(".google.protobuf", "::pbjson_types"), (".google.protobuf.FieldMask", "crate::FieldMask")];
 
 #[expect(clippy::print_stdout, reason = "it is how a build script speaks to cargo")]
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,16 +37,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let secret = secret::messages(&pool);
 
     // Field options are kept only in the encoded form, which tonic has no use for.
-    tonic_prost_build::configure()
-        .build_transport(false)
-        .compile_well_known_types(true)
-        .extern_path(".google.protobuf", "::pbjson_types")
+    let generated = tonic_prost_build::configure().build_transport(false).compile_well_known_types(true);
+    EXTERN
+        .into_iter()
+        .fold(generated, |generated, (name, path)| generated.extern_path(name, path))
         .skip_debug(secret.iter().map(|message| message.full_name()))
         .compile_fds(compiler.file_descriptor_set())?;
-    pbjson_build::Builder::new()
-        .register_descriptors(&descriptors)?
-        .emit_fields()
-        .build(&APIS.map(|api| format!(".mall.{api}")))?;
+    let mut json = pbjson_build::Builder::new();
+    EXTERN.into_iter().for_each(|(name, path)| {
+        json.extern_path(name, path);
+    });
+    json.register_descriptors(&descriptors)?.emit_fields().build(&APIS.map(|api| format!(".mall.{api}")))?;
 
     for api in APIS {
         fs::write(out.join(format!("mall.{api}.v1.debug.rs")), secret::debug(&secret, &format!("mall.{api}.v1")))?;
@@ -54,8 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Writes the REST trait beside the messages, and the API's transcoder, client and OpenAPI document to its directory.
 fn write_rest(api: &str, descriptors: &[u8], pool: &DescriptorPool, out: &Path) -> Result<(), Box<dyn Error>> {
     let package = format!("mall.{api}.v1");
-    let options =
-        DescriptorOptions::new().package(format!(".{package}")).extern_path(".google.protobuf", "::pbjson_types");
+    let options = DescriptorOptions::new().package(format!(".{package}"));
+    let options = EXTERN.into_iter().fold(options, |options, (name, path)| options.extern_path(name, path));
     let info = OpenApiInfo::new(format!("{api}.api"), env!("CARGO_PKG_VERSION"));
     let mut generator = Generator::builder().emit_tonic_bridge(false).emit_openapi_spec(Some(info)).build();
     generator.add_all(ServiceDefinition::from_fds(descriptors, &options)?);

@@ -15,10 +15,14 @@ pub(crate) fn forward(pool: &DescriptorPool, package: &str) -> Result<String, Bo
             if method.is_server_streaming() || method.is_client_streaming() {
                 return Err(format!("{} streams: extend build/rest.rs to forward it", method.full_name()).into());
             }
-            for (verb, path) in bindings(pool, &method)? {
+            let bindings = bindings(pool, &method)?;
+            for (verb, path) in &bindings {
                 writeln!(routes, "    ({verb:?}, {path:?}),")?;
             }
-            methods.push_str(&forward_method(&method));
+            // A method that only services call has no route.
+            if !bindings.is_empty() {
+                methods.push_str(&forward_method(&method));
+            }
         }
         impls.push_str(&forward_service(package, service.name(), &methods));
     }

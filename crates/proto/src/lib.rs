@@ -4,10 +4,12 @@
 
 #![warn(missing_docs)]
 
+mod field_mask;
 mod forward;
 
 use std::sync::LazyLock;
 
+pub use field_mask::FieldMask;
 use prost_reflect::DescriptorPool;
 
 /// Every file of mall's APIs and what they import, encoded, with their comments.
@@ -63,7 +65,7 @@ macro_rules! apis {
     };
 }
 
-apis!(user USER);
+apis!(user USER, product PRODUCT, order ORDER, pay PAY);
 
 /// The packages `mall.access.*`.
 pub mod access {
