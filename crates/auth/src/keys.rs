@@ -3,7 +3,7 @@
 //! `DIR/private/NAME.pem` is a service's private key (PKCS#8), `DIR/public/NAME/KID.pem` its public keys. A service
 //! may have several public keys, so that tokens of the last key are good while the next is taken up.
 
-mod files;
+pub(crate) mod files;
 mod pair;
 
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@
 //! [`UserSigner`], and every service that calls another a [`ServiceSigner`].
 #![warn(missing_docs)]
 
+pub mod callback;
 mod caller;
 mod clock;
 mod config;
@@ -18,6 +19,7 @@ mod signer;
 mod token;
 mod verifier;
 
+pub use callback::{BadSignature, CallbackKey};
 pub use caller::{Caller, Role};
 pub use clock::Clock;
 pub use config::Config;

@@ -9,16 +9,20 @@ use redact::Secret;
 
 use crate::Error;
 
-pub(super) fn private_path(dir: &Path, name: &str) -> PathBuf {
+pub(crate) fn private_path(dir: &Path, name: &str) -> PathBuf {
     dir.join("private").join(format!("{name}.pem"))
 }
 
-pub(super) fn public_path(dir: &Path, name: &str, kid: &str) -> PathBuf {
+pub(crate) fn secret_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join("private").join(format!("{name}.secret"))
+}
+
+pub(crate) fn public_path(dir: &Path, name: &str, kid: &str) -> PathBuf {
     dir.join("public").join(name).join(format!("{kid}.pem"))
 }
 
 /// Makes the directory if need be, and keeps other processes from writing to it until the file is dropped.
-pub(super) fn lock(dir: &Path) -> Result<File, Error> {
+pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     make_directory(dir)?;
     let path = dir.join(".lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
@@ -28,7 +32,7 @@ pub(super) fn lock(dir: &Path) -> Result<File, Error> {
 }
 
 /// Writes a file beside its place and moves it there; the caller holds the lock.
-pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         make_directory(parent)?;
     }
@@ -44,18 +48,18 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     fs::rename(&new, path).map_err(failed("write", path))
 }
 
-pub(super) fn exists(path: &Path) -> Result<bool, Error> {
+pub(crate) fn exists(path: &Path) -> Result<bool, Error> {
     path.try_exists().map_err(failed("read", path))
 }
 
-pub(super) fn read(path: &Path) -> Result<String, Error> {
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(failed("read", path))
 }
 
 /// Reads a private key, unless every user of the machine could.
 ///
 /// The group may read it: that is how Kubernetes gives a Secret to a process that is not root.
-pub(super) fn read_private(path: &Path) -> Result<Secret<String>, Error> {
+pub(crate) fn read_private(path: &Path) -> Result<Secret<String>, Error> {
     let mut file = match File::open(path) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Err(Error::NoPrivateKey(path.to_owned())),
         opened => opened.map_err(failed("read", path))?,
@@ -70,7 +74,7 @@ pub(super) fn read_private(path: &Path) -> Result<Secret<String>, Error> {
 }
 
 /// Each public key's issuer and file, in order.
-pub(super) fn public_paths(dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+pub(crate) fn public_paths(dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let dir = dir.join("public");
     if !exists(&dir)? {
         return Err(Error::NoPublicKey(dir));
