@@ -14,12 +14,6 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::keys::files;
 use crate::{Clock, Config, Error};
 
-/// The header of a signed callback: `t=SECONDS,v1=HEX`, where HEX is the HMAC-SHA256 of `SECONDS.BODY`.
-pub const SIGNATURE: &str = "x-signature";
-
-/// The metadata key under which a gateway passes on the body that was signed.
-pub const SIGNED_BODY: &str = "x-signed-body-bin";
-
 /// By how many seconds a callback's time may differ from ours.
 const WINDOW: u64 = 300;
 
@@ -64,7 +58,7 @@ impl CallbackKey {
         Self { clock, ..self }
     }
 
-    /// The [`SIGNATURE`] of `body` at this moment.
+    /// The signature of `body` at this moment: `t=SECONDS,v1=HEX`, where HEX is the HMAC-SHA256 of `SECONDS.BODY`.
     pub fn sign(&self, body: &[u8]) -> String {
         let time = self.clock.now();
         // There is at least one.

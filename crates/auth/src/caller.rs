@@ -46,6 +46,11 @@ impl Caller {
         request.extensions().get().unwrap_or(&Self::Anonymous)
     }
 
+    /// Whether it is a user who runs the shop.
+    pub fn is_admin(&self) -> bool {
+        matches!(self, Self::User { role: Role::Admin, .. })
+    }
+
     /// The id of the user who calls, or the status that says why there is none.
     pub fn user_id(&self) -> Result<i64, Status> {
         match self {

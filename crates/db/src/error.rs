@@ -35,6 +35,13 @@ pub enum Error {
     Query(#[source] QueryError),
     #[error("migrate the database")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("a stored {field} {rule}")]
+    Stored {
+        /// The table and the column.
+        field: &'static str,
+        /// The rule that the value breaks.
+        rule: &'static str,
+    },
 }
 
 impl Error {
@@ -46,6 +53,11 @@ impl Error {
     /// The constraint that a statement violated; SQLite names the columns in its place: `users.mobile`.
     pub fn constraint(&self) -> Option<&str> {
         self.query()?.constraint.as_deref()
+    }
+
+    /// Why a stored value cannot be read: it breaks the `rule` of its `field`, the table and the column.
+    pub fn stored(field: &'static str) -> impl FnOnce(&'static str) -> Self {
+        move |rule| Self::Stored { field, rule }
     }
 
     fn query(&self) -> Option<&QueryError> {
@@ -74,7 +86,12 @@ impl From<Error> for Status {
                 tracing::warn!(error = &error as &dyn std::error::Error, "database unavailable");
                 Self::unavailable("the database is busy or unreachable, try again")
             }
-            Error::Url(_) | Error::Build(_) | Error::Tls { .. } | Error::Query(_) | Error::Migrate(_) => {
+            Error::Url(_)
+            | Error::Build(_)
+            | Error::Tls { .. }
+            | Error::Query(_)
+            | Error::Migrate(_)
+            | Error::Stored { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "database");
                 Self::internal("internal error")
             }
@@ -264,6 +281,12 @@ mod tests {
         }
         assert!(matches!(unknown("near \"x\": syntax error"), Error::Query(_)));
         assert!(matches!(Error::from(Diesel::BrokenTransactionManager), Error::Lost(_)));
+    }
+
+    #[test]
+    fn a_broken_row_is_not_shown() {
+        let status = Status::from(Error::stored("user's name")("must be short"));
+        assert_eq!((status.code(), status.message()), (tonic::Code::Internal, "internal error"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod migrate;
 mod pool;
 mod postgres;
 mod running;
+mod skip_locked;
 mod sqlite;
 mod statement;
 mod text;
@@ -25,6 +26,7 @@ pub use driver::Driver;
 pub use error::{ConnectError, Error, QueryError};
 pub use migrate::Migrations;
 pub use pool::{Connections, Guard, Pool};
+pub use skip_locked::SkipLocked;
 pub use sqlite::AsyncSqliteConnection;
 pub use url::{Url, UrlError};
 

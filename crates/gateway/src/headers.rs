@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::refusal::Refusal;
@@ -12,8 +14,13 @@ use crate::refusal::Refusal;
 /// Names a request in logs, through all services.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(rpc::IDEMPOTENCY_KEY);
+const SIGNATURE: HeaderName = HeaderName::from_static(rpc::SIGNATURE);
+const SIGNED_BODY: HeaderName = HeaderName::from_static(rpc::SIGNED_BODY);
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static(rpc::CLIENT_ADDRESS);
+
+/// Bytes of a body that is passed on with its signature, as a header of the call.
+const MAX_SIGNED_BODY: usize = 8 * 1024;
 
 /// The metadata of a call, made from the few headers that may pass; `headers` has a valid request id already.
 ///
@@ -36,6 +43,19 @@ pub(crate) fn metadata(headers: &HeaderMap, client: IpAddr) -> Result<HeaderMap,
         metadata.insert(CLIENT_ADDRESS, address);
     }
     Ok(metadata)
+}
+
+/// Passes on the signature of a callback, and the body as it came: what was signed is not the message but the text.
+pub(crate) fn sign(headers: &HeaderMap, body: &[u8], metadata: &mut HeaderMap) -> Result<(), Refusal> {
+    let Some(signature) = headers.get(SIGNATURE) else { return Ok(()) };
+    if body.len() > MAX_SIGNED_BODY {
+        return Err(Refusal::violation(SIGNATURE.as_str(), "a signed body has at most 8 KiB"));
+    }
+    metadata.insert(SIGNATURE, signature.clone());
+    if let Ok(body) = HeaderValue::try_from(STANDARD_NO_PAD.encode(body)) {
+        metadata.insert(SIGNED_BODY, body);
+    }
+    Ok(())
 }
 
 /// The request's id: the client's if it is well formed, or else a new one.

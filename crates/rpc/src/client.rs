@@ -10,9 +10,9 @@ use std::time::Duration;
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::Endpoint;
+use tonic::{Code, Status};
 use tower::{Layer as _, Service};
 
 use crate::{Error, deadline};
@@ -106,6 +106,23 @@ where
     }
 }
 
+/// What is said of a call that failed because a call that it made failed: whether it is worth trying again. Why it failed
+/// is for the log.
+pub fn failed(status: &Status) -> Status {
+    match status.code() {
+        Code::DeadlineExceeded => deadline::exceeded(),
+        Code::Unavailable | Code::ResourceExhausted | Code::Aborted | Code::Cancelled => unavailable(),
+        _ => {
+            tracing::error!(error = status as &dyn StdError, "a peer failed");
+            Status::internal("internal error")
+        }
+    }
+}
+
+fn unavailable() -> Status {
+    Status::unavailable("a service that this needs cannot be reached, try again")
+}
+
 /// What a failed call is told. The transport's own words name addresses and system calls: they are for the log.
 fn broken(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Status {
     let error = error.into();
@@ -118,5 +135,5 @@ fn broken(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Status {
         cause = this.source();
     }
     tracing::warn!(error = error.as_ref() as &dyn StdError, "a peer cannot be reached");
-    Status::unavailable("a service that this needs cannot be reached, try again")
+    unavailable()
 }

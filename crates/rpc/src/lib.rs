@@ -24,6 +24,22 @@ use tokio::net::TcpListener;
 /// The metadata key under which a gateway tells a service the address of its client, without a port.
 pub const CLIENT_ADDRESS: &str = "x-client-address";
 
+/// The metadata key that names a request, so that sending it again has no further effect.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header, and metadata key, of the signature of a callback.
+pub const SIGNATURE: &str = "x-signature";
+
+/// The metadata key under which a gateway passes on the body that was signed, as it came.
+pub const SIGNED_BODY: &str = "x-signed-body-bin";
+
+/// The key that the caller gave this request, if it did.
+pub fn idempotency_key<T>(request: &tonic::Request<T>) -> Result<Option<String>, Invalid> {
+    let Some(key) = request.metadata().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key.to_str().map_err(|_| Invalid::field(IDEMPOTENCY_KEY, "must be visible ASCII characters"))?;
+    Ok(Some(key.to_owned()))
+}
+
 /// Binds `address`, or says which one is taken and what to do about it.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })

@@ -84,6 +84,13 @@ fn traceparent_of(headers: &HeaderMap) -> Option<SpanContext> {
     if values.next().is_some() {
         return None;
     }
+    let parent = parse(value)?;
+    let state = tracestate_of(headers);
+    Some(SpanContext::new(parent.trace_id(), parent.span_id(), parent.trace_flags(), true, state))
+}
+
+/// The span that a `traceparent` names.
+pub(crate) fn parse(value: &str) -> Option<SpanContext> {
     let (version, rest) = value.split_once('-')?;
     let (trace, rest) = rest.split_once('-')?;
     let (span, flags) = rest.split_once('-')?;
@@ -99,7 +106,7 @@ fn traceparent_of(headers: &HeaderMap) -> Option<SpanContext> {
     let sampled = number(flags, 2)? & 1 == 1;
     let parent =
         SpanContext::new(trace, span, TraceFlags::default().with_sampled(sampled), true, TraceState::default());
-    parent.is_valid().then(|| SpanContext::new(trace, span, parent.trace_flags(), true, tracestate_of(headers)))
+    parent.is_valid().then_some(parent)
 }
 
 /// Exactly `digits` lower-case hexadecimal digits.

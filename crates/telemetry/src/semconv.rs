@@ -44,6 +44,17 @@ pub const SPANS_DROPPED: &str = "mall.telemetry.spans.dropped";
 /// Why spans were lost: `queue_full`, `failed`, `timeout`, `shutdown`.
 pub const DROP_REASON: &str = "reason";
 
+/// Work that is due in the database and that no process has taken up, by [`RECOVERY_KIND`].
+pub const RECOVERY_WAITING: &str = "mall.recovery.waiting";
+/// For how long the oldest of it has been due, in seconds, by [`RECOVERY_KIND`].
+pub const RECOVERY_AGE: &str = "mall.recovery.age";
+/// What kind of work it is: the name of its spans.
+pub const RECOVERY_KIND: &str = "kind";
+/// Callbacks of a payment provider that were refused, by [`REFUSAL_REASON`].
+pub const CALLBACKS_REFUSED: &str = "mall.pay.callbacks.refused";
+/// Why a callback was refused: `signature`, `invalid`, `mismatch`, `unknown`, `state`.
+pub const REFUSAL_REASON: &str = "reason";
+
 /// The conventions' buckets for durations of calls and requests, in seconds.
 pub const DURATION_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];

@@ -5,11 +5,11 @@ use std::future::Future;
 use std::sync::OnceLock;
 
 use opentelemetry::context::{FutureExt as _, WithContext};
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _};
 use opentelemetry::{Context, ContextGuard, KeyValue, Value};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use crate::semconv;
+use crate::{propagate, semconv};
 
 /// Set by `init` unless telemetry is disabled, and by `testing::install`.
 pub(crate) static TRACER: OnceLock<SdkTracer> = OnceLock::new();
@@ -47,6 +47,15 @@ impl Span {
             }
             None => Self { context: parent.clone(), own: false },
         }
+    }
+
+    /// Starts the root of a trace of its own: for work that another trace began, whose `traceparent` it links to.
+    pub fn start_linked(kind: SpanKind, name: impl Into<Cow<'static, str>>, began: Option<&str>) -> Self {
+        let Some(tracer) = TRACER.get() else { return Self { context: Context::new(), own: false } };
+        let links = began.and_then(propagate::parse).map(|began| Link::new(began, Vec::new(), 0));
+        let builder = tracer.span_builder(name).with_kind(kind).with_links(links.into_iter().collect());
+        let root = Context::new();
+        Self { context: root.with_span(builder.start_with_context(tracer, &root)), own: true }
     }
 
     /// Whether attributes are kept: costly ones need not be made otherwise.
@@ -111,6 +120,15 @@ impl Drop for Span {
         // A task that outlives the call may hold the context: the span ends here all the same.
         self.end();
     }
+}
+
+/// The current span as a W3C `traceparent`, to be kept with work that outlives it.
+pub fn traceparent() -> Option<String> {
+    Context::map_current(|context| {
+        let span = context.span();
+        let span = span.span_context();
+        span.is_valid().then(|| propagate::traceparent(span).to_str().map(str::to_owned).ok())?
+    })
 }
 
 /// The id of the current trace.

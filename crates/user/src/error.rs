@@ -34,14 +34,6 @@ pub(crate) enum Error {
     /// The database failed; the cause is logged, never answered.
     #[error(transparent)]
     Db(#[from] db::Error),
-    /// A row breaks the rule of its field.
-    #[error("a stored user's {field} {rule}")]
-    Stored {
-        /// The column.
-        field: &'static str,
-        /// The rule.
-        rule: &'static str,
-    },
 }
 
 impl From<diesel::result::Error> for Error {
@@ -62,10 +54,6 @@ impl From<Error> for Status {
             Error::Exceeded(source) => source.into(),
             Error::Password(source) => source.into(),
             Error::Db(source) => source.into(),
-            Error::Stored { .. } => {
-                tracing::error!(error = &error as &dyn std::error::Error, "store");
-                Self::internal("internal error")
-            }
         }
     }
 }
@@ -73,15 +61,9 @@ impl From<Error> for Status {
 /// Why user.rpc did not start, or stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The server could not be set up.
+    /// As any service's.
     #[error(transparent)]
-    Rpc(#[from] rpc::Error),
-    /// The keys or the access rules cannot be used.
-    #[error(transparent)]
-    Auth(#[from] auth::Error),
-    /// The database cannot be used.
-    #[error(transparent)]
-    Db(#[from] db::Error),
+    Domain(#[from] domain::Error),
     /// A file of the admin's account cannot be read.
     #[error("read {}: `admin` must name a directory with the files `mobile` and `password`", path.display())]
     ReadAdmin {
@@ -106,15 +88,14 @@ pub enum ServeError {
     MakeAdmin(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-#[cfg(test)]
-mod tests {
-    use tonic::Code;
+impl From<auth::Error> for ServeError {
+    fn from(source: auth::Error) -> Self {
+        Self::Domain(source.into())
+    }
+}
 
-    use super::*;
-
-    #[test]
-    fn a_broken_row_is_not_shown() {
-        let status = Status::from(Error::Stored { field: "name", rule: "must be short" });
-        assert_eq!((status.code(), status.message()), (Code::Internal, "internal error"));
+impl From<db::Error> for ServeError {
+    fn from(source: db::Error) -> Self {
+        Self::Domain(source.into())
     }
 }

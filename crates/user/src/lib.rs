@@ -9,8 +9,7 @@ mod service;
 mod store;
 
 use proto::user::v1::user_service_server::{SERVICE_NAME, UserServiceServer};
-use rpc::lifecycle::Lifecycle;
-use tonic::service::LayerExt as _;
+use rpc::Lifecycle;
 
 use config::Admin;
 pub use config::Config;
@@ -22,23 +21,20 @@ pub const NAME: &str = "user.rpc";
 
 /// A user service that has its ports and is not yet ready.
 pub struct Server {
-    server: rpc::Server,
-    access: auth::Layer,
+    server: domain::Server,
     service: service::Users,
 }
 
 impl Server {
     /// Takes the ports and reads the keys; the database is connected to when it is first needed.
     pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, ServeError> {
-        let server = rpc::Server::bind(config.server, lifecycle).await?;
-        let verifier = auth::Verifier::load(&config.auth, NAME)?;
-        let access = auth::Layer::new(verifier, auth::Rules::of(&[SERVICE_NAME])?);
+        let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
         let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?, config.first_user_is_admin);
         let service = service::Users::new(store, &config.auth)?;
         if let Some(dir) = &config.admin {
             service.ensure_admin(Admin::read(dir)?).await?;
         }
-        Ok(Self { server, access, service })
+        Ok(Self { server, service })
     }
 
     /// Where gRPC is served.
@@ -48,9 +44,8 @@ impl Server {
 
     /// Serves until the process drains.
     pub async fn serve(self) -> Result<(), ServeError> {
-        let Self { server, access, service } = self;
-        let users = UserServiceServer::new(service);
-        Ok(server.serve(|most| access.named_layer(users.max_decoding_message_size(most))).await?)
+        let users = UserServiceServer::new(self.service);
+        Ok(self.server.serve(|most| users.max_decoding_message_size(most)).await?)
     }
 }
 

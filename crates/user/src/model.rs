@@ -65,12 +65,7 @@ pub(crate) struct Name(String);
 impl Name {
     /// Reads a name.
     pub(crate) fn parse(text: String) -> Result<Self, Rule> {
-        let fits = (1..=64).contains(&text.chars().count()) && !text.trim().is_empty();
-        if fits && !text.chars().any(char::is_control) {
-            Ok(Self(text))
-        } else {
-            Err("must be 1 to 64 characters, not all blank, without control characters")
-        }
+        domain::rules::name(text, 64, "must be 1 to 64 characters, not all blank, without control characters").map(Self)
     }
 }
 

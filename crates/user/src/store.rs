@@ -60,12 +60,11 @@ impl TryFrom<Row> for User {
     type Error = Error;
 
     fn try_from(Row { id, name, gender, mobile }: Row) -> Result<Self, Error> {
-        let broken = |field| move |rule| Error::Stored { field, rule };
         Ok(Self {
             id,
-            name: Name::parse(name).map_err(broken("name"))?,
-            gender: Gender::parse(gender.into()).map_err(broken("gender"))?,
-            mobile: Mobile::parse(mobile).map_err(broken("mobile"))?,
+            name: Name::parse(name).map_err(db::Error::stored("user's name"))?,
+            gender: Gender::parse(gender.into()).map_err(db::Error::stored("user's gender"))?,
+            mobile: Mobile::parse(mobile).map_err(db::Error::stored("user's mobile"))?,
         })
     }
 }
@@ -74,7 +73,7 @@ fn parse_role(role: &str) -> Result<Role, Error> {
     [Role::User, Role::Admin]
         .into_iter()
         .find(|known| known.as_str() == role)
-        .ok_or(Error::Stored { field: "role", rule: "must be user or admin" })
+        .ok_or_else(|| db::Error::stored("user's role")("must be user or admin").into())
 }
 
 impl Store {
