@@ -1,0 +1,2 @@
+drop table reservations;
+drop table products;

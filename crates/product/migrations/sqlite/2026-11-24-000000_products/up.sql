@@ -1,0 +1,20 @@
+create table products (
+    id integer primary key autoincrement not null,
+    name text not null,
+    -- The name in lower case, as the service writes it: databases differ in what they know of letters.
+    name_lower text not null,
+    description text not null,
+    stock bigint not null check (stock >= 0),
+    amount bigint not null check (amount >= 0),
+    status smallint not null check (status between 0 and 1),
+    created_at text not null default current_timestamp
+);
+
+-- What orders hold of the stock, or, once released, that the order gets nothing any more. An order that was given up before
+-- it held anything has no product.
+create table reservations (
+    order_id bigint primary key not null,
+    product_id bigint,
+    quantity bigint not null check (quantity >= 0),
+    released boolean not null
+);
