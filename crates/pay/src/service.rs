@@ -1,0 +1,124 @@
+//! The methods of `mall.pay.v1.PayService`: validate, call, convert.
+
+use std::sync::LazyLock;
+
+use auth::{BadSignature, CallbackKey, Caller, Role};
+use domain::rules;
+use opentelemetry::metrics::Counter;
+use proto::pay::v1::pay_service_server::PayService;
+use proto::pay::v1::{CallbackRequest, CallbackResponse, CreateRequest, DetailRequest, Payment};
+use rpc::Invalid;
+use telemetry::{KeyValue, semconv};
+use tonic::{Request, Response, Status};
+
+use crate::convert;
+use crate::error::Error;
+use crate::model::{self, Callback, Outcome};
+use crate::orders::Orders;
+use crate::store::Store;
+use crate::teller::Teller;
+
+/// The state of an order that is to be paid, in order.rpc's numbers.
+const PLACED: i32 = 0;
+
+/// The payment service.
+pub(crate) struct Payments {
+    pub(crate) store: Store,
+    pub(crate) orders: Orders,
+    pub(crate) teller: Teller,
+    /// Verifies what the provider says.
+    pub(crate) provider: CallbackKey,
+    /// Whether an admin's token is as good as the provider's signature.
+    pub(crate) admin_settles: bool,
+}
+
+impl Payments {
+    /// Begins the payment of an order of the user `uid`, or answers the one that is under way.
+    async fn begin(&self, uid: i64, request: &CreateRequest) -> Result<model::Payment, Error> {
+        let oid = convert::order(uid, request)?;
+        let order = self.orders.find(oid, uid).await?;
+        convert::agrees(request, &order)?;
+        if order.status != PLACED {
+            return Err(Error::NotPayable(oid));
+        }
+        if let Some(payment) = self.store.begin(uid, oid, order.amount).await? {
+            return Ok(payment);
+        }
+        match self.store.find_of_order(oid).await? {
+            Some(payment) if payment.status == model::Status::Pending => Ok(payment),
+            // It is settled, and order.rpc is about to hear of it.
+            _ => Err(Error::NotPayable(oid)),
+        }
+    }
+
+    /// Whether the provider signed the callback, or an admin may stand in for it.
+    fn authorize(&self, request: &Request<CallbackRequest>) -> Result<(), Error> {
+        let Some(signature) = request.metadata().get(rpc::SIGNATURE) else {
+            let stands_in = self.admin_settles && Caller::of(request).is_admin();
+            return if stands_in { Ok(()) } else { Err(Error::Unsigned) };
+        };
+        let signature = signature.to_str().map_err(|_| BadSignature::Malformed)?;
+        let body =
+            request.metadata().get_bin(rpc::SIGNED_BODY).and_then(|body| body.to_bytes().ok()).unwrap_or_default();
+        self.provider.verify(signature, &body)?;
+        // The message is what the body says, and nothing else.
+        match serde_json::from_slice::<CallbackRequest>(&body) {
+            Ok(message) if message == *request.get_ref() => Ok(()),
+            _ => Err(BadSignature::Wrong.into()),
+        }
+    }
+
+    async fn settle(&self, request: Request<CallbackRequest>) -> Result<(), Error> {
+        self.authorize(&request)?;
+        let callback = Callback::try_from(request.into_inner())?;
+        let payment = self.store.find(callback.id).await?;
+        callback.agrees(&payment).map_err(Error::Mismatch)?;
+        let Callback { id, source, outcome, .. } = callback;
+        match self.store.end(id, source, outcome).await? {
+            Some(paid) if outcome == Outcome::Paid => {
+                if let Err(error) = self.teller.tell(&paid).await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "order.rpc will be told of a payment later"
+                    );
+                }
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None if outcome.was(self.store.find(id).await?.status) => Ok(()),
+            None => Err(Error::Ended(id)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl PayService for Payments {
+    async fn create(&self, request: Request<CreateRequest>) -> Result<Response<Payment>, Status> {
+        let uid = Caller::of(&request).user_id()?;
+        let payment = self.begin(uid, request.get_ref()).await?;
+        Ok(Response::new(payment.into()))
+    }
+
+    async fn detail(&self, request: Request<DetailRequest>) -> Result<Response<Payment>, Status> {
+        let id = rules::id(request.get_ref().id).map_err(|rule| Invalid::field("id", rule))?;
+        let payment = self.store.find(id).await?;
+        match Caller::of(&request) {
+            Caller::User { id: uid, role: Role::User } if *uid != payment.uid => Err(Error::NotFound(id).into()),
+            _ => Ok(Response::new(payment.into())),
+        }
+    }
+
+    async fn callback(&self, request: Request<CallbackRequest>) -> Result<Response<CallbackResponse>, Status> {
+        self.settle(request).await.inspect_err(count)?;
+        Ok(Response::new(CallbackResponse {}))
+    }
+}
+
+/// Counts a callback that was refused.
+fn count(error: &Error) {
+    static REFUSED: LazyLock<Counter<u64>> =
+        LazyLock::new(|| telemetry::meter().u64_counter(semconv::CALLBACKS_REFUSED).with_unit("{callback}").build());
+    if let Some(reason) = error.refusal() {
+        REFUSED.add(1, &[KeyValue::new(semconv::REFUSAL_REASON, reason)]);
+    }
+}

@@ -1,0 +1,154 @@
+//! The payments in the database, and the outbox of what order.rpc is to be told: one method, one transaction.
+
+use db::{Migrations, Pool, SkipLocked, in_transaction, with_conn};
+use diesel::dsl::{count_star, min, sql};
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::RunQueryDsl;
+use domain::now;
+use domain::recovery::{Task, Waiting};
+
+use crate::error::Error;
+use crate::model::{Outcome, Payment, Status};
+use crate::schema::{outbox, payments};
+
+/// pay.rpc's schema for both databases.
+pub const MIGRATIONS: Migrations = Migrations {
+    postgres: diesel_migrations::embed_migrations!("migrations/postgres"),
+    sqlite: diesel_migrations::embed_migrations!("migrations/sqlite"),
+};
+
+/// How long the call that settles a payment has to tell order.rpc of it before the worker does, in milliseconds.
+const HEAD_START: i64 = 5_000;
+
+/// Payments, and what order.rpc does not know of them yet.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pool: Pool,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = payments)]
+struct Row {
+    id: i64,
+    uid: i64,
+    oid: i64,
+    amount: i64,
+    source: i32,
+    status: i16,
+}
+
+impl TryFrom<Row> for Payment {
+    type Error = Error;
+
+    fn try_from(Row { id, uid, oid, amount, source, status }: Row) -> Result<Self, Error> {
+        let status = Status::parse(status).map_err(db::Error::stored("payment's status"))?;
+        Ok(Self { id, uid, oid, amount, source, status })
+    }
+}
+
+impl Store {
+    /// A store over a database that has been migrated.
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    /// Begins the payment of an order; `None` if it has one that has not failed.
+    pub(crate) async fn begin(&self, uid: i64, oid: i64, amount: i64) -> Result<Option<Payment>, Error> {
+        let values =
+            (payments::uid.eq(uid), payments::oid.eq(oid), payments::amount.eq(amount), payments::created_at.eq(now()));
+        let row: Option<Row> = with_conn!(self.pool, conn => {
+            let insert = diesel::insert_into(payments::table).values(values).on_conflict_do_nothing();
+            insert.returning(Row::as_returning()).get_result(&mut conn).await.optional()?
+        });
+        row.map(Payment::try_from).transpose()
+    }
+
+    /// The order's payment that has not failed.
+    pub(crate) async fn find_of_order(&self, oid: i64) -> Result<Option<Payment>, Error> {
+        let row: Option<Row> = with_conn!(self.pool, conn => {
+            // In the index's own words: with a parameter in place of the number, PostgreSQL may not see that it fits.
+            let live = payments::table.filter(payments::oid.eq(oid)).filter(sql::<Bool>("status <> 2"));
+            live.select(Row::as_select()).get_result(&mut conn).await.optional()?
+        });
+        row.map(Payment::try_from).transpose()
+    }
+
+    /// The payment with this id.
+    pub(crate) async fn find(&self, id: i64) -> Result<Payment, Error> {
+        let row: Option<Row> = with_conn!(self.pool, conn => {
+            payments::table.find(id).select(Row::as_select()).get_result(&mut conn).await.optional()?
+        });
+        row.ok_or(Error::NotFound(id))?.try_into()
+    }
+
+    /// Ends a pending payment, and if it is paid, has order.rpc told of it; `None` if it has ended before.
+    pub(crate) async fn end(&self, id: i64, source: i32, outcome: Outcome) -> Result<Option<Payment>, Error> {
+        let changes = (payments::status.eq(outcome.status() as i16), payments::source.eq(source));
+        let message = (
+            outbox::payment_id.eq(id),
+            outbox::traceparent.eq(telemetry::traceparent()),
+            outbox::due_at.eq(now() + HEAD_START),
+        );
+        let row: Result<Option<Row>, Error> = in_transaction!(self.pool, conn => {
+            let pending = payments::table.find(id).filter(payments::status.eq(Status::Pending as i16));
+            let end = diesel::update(pending).set(changes).returning(Row::as_returning());
+            let row = end.get_result(conn).await.optional()?;
+            if row.is_some() && outcome == Outcome::Paid {
+                diesel::insert_into(outbox::table).values(message).execute(conn).await?;
+            }
+            Ok(row)
+        });
+        row?.map(Payment::try_from).transpose()
+    }
+
+    /// Says that order.rpc knows of a payment; where it did not accept it, a refund is due. Twice has no further effect.
+    pub(crate) async fn told(&self, id: i64, accepted: bool) -> Result<(), Error> {
+        in_transaction!(self.pool, conn => {
+            let told = diesel::delete(outbox::table.find(id)).execute(conn).await?;
+            if told == 1 && !accepted {
+                let refund = payments::status.eq(Status::RefundDue as i16);
+                diesel::update(payments::table.find(id)).set(refund).execute(conn).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What order.rpc should have been told by now.
+    pub(crate) async fn waiting(&self, now: i64) -> Result<Waiting, Error> {
+        let (count, since) = with_conn!(self.pool, conn => {
+            let due = outbox::table.filter(outbox::due_at.le(now));
+            due.select((count_star(), min(outbox::due_at))).get_result(&mut conn).await?
+        });
+        Ok(Waiting { count, since })
+    }
+
+    /// Takes up what is due: to everybody else it is due at `until`.
+    pub(crate) async fn take(&self, now: i64, until: i64, limit: i64) -> Result<Vec<Task<Payment>>, Error> {
+        let due: Result<Vec<(Row, i32, Option<String>)>, Error> = in_transaction!(self.pool, conn => {
+            let due = outbox::table.filter(outbox::due_at.le(now)).order(outbox::due_at).limit(limit);
+            let ids: Vec<i64> = SkipLocked(due.select(outbox::payment_id)).load(conn).await?;
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let taken = outbox::table.filter(outbox::payment_id.eq_any(&ids));
+            let columns = (Row::as_select(), outbox::attempts, outbox::traceparent);
+            let tasks = taken.clone().inner_join(payments::table).select(columns).load(conn).await?;
+            let again = (outbox::due_at.eq(until), outbox::attempts.eq(outbox::attempts + 1));
+            diesel::update(taken).set(again).execute(conn).await?;
+            Ok(tasks)
+        });
+        let task = |(row, attempts, traceparent): (Row, i32, _)| {
+            Ok(Task { id: row.id, attempts, traceparent, work: row.try_into()? })
+        };
+        due?.into_iter().map(task).collect()
+    }
+
+    /// Has a message wait until `due`.
+    pub(crate) async fn postpone(&self, id: i64, due: i64) -> Result<(), Error> {
+        with_conn!(self.pool, conn => {
+            diesel::update(outbox::table.find(id)).set(outbox::due_at.eq(due)).execute(&mut conn).await?
+        });
+        Ok(())
+    }
+}
