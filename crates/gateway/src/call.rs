@@ -40,9 +40,10 @@ impl Calls {
     async fn call(&self, transcoder: &impl Transcode, request: Request) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
         let client = peer::client(&parts, &self.trusted_proxies);
-        let metadata = headers::metadata(&parts.headers, client)?;
+        let mut metadata = headers::metadata(&parts.headers, client)?;
         let timeout = deadline::parse(&parts.headers)?.map_or(self.timeout, |asked| asked.min(self.timeout));
         let body = self.bodies.read(&parts.headers, body).await?;
+        headers::sign(&parts.headers, &body, &mut metadata)?;
 
         let method = if parts.method == Method::HEAD { Method::GET } else { parts.method };
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());

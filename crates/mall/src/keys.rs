@@ -1,13 +1,18 @@
-//! `mall keys`: the keys with which services sign tokens, as files or as Kubernetes Secrets.
+//! `mall keys`: the keys with which services sign tokens and the secret of the payment provider, as files or as Kubernetes
+//! Secrets.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use auth::callback;
 use auth::keys::{Pair, Rotated};
 use clap::builder::PossibleValuesParser;
 
 use crate::services;
+
+/// The payment provider that mall brings along, whose secret signs callbacks.
+pub(crate) const PROVIDER: &str = "sandbox";
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
@@ -17,8 +22,9 @@ pub(crate) struct Options {
     /// Prints new keys as Kubernetes Secrets instead, private ones included
     #[arg(long, env = "MALL_KUBERNETES")]
     kubernetes: bool,
-    /// Gives this service a new key beside its last one; services know of it when they are started again
-    #[arg(long, env = "MALL_ROTATE", value_name = "NAME", conflicts_with = "kubernetes", value_parser = PossibleValuesParser::new(names()))]
+    /// Gives this service, or the payment provider `sandbox`, a new key beside its last one; services know of it when they
+    /// are started again
+    #[arg(long, env = "MALL_ROTATE", value_name = "NAME", conflicts_with = "kubernetes", value_parser = PossibleValuesParser::new(names().into_iter().chain([PROVIDER])))]
     rotate: Option<String>,
 }
 
@@ -28,6 +34,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         for name in names() {
             write!(out, "{}", secrets(&Pair::generate(name)?))?;
         }
+        let secret = callback::new_secret()?;
+        write!(
+            out,
+            "{}",
+            self::secret(&format!("{PROVIDER}-secret"), &format!("{PROVIDER}.secret"), secret.expose_secret())
+        )?;
+        return Ok(());
+    }
+    if options.rotate.as_deref() == Some(PROVIDER) {
+        let path = callback::rotate(&options.out, PROVIDER)?;
+        writeln!(out, "{PROVIDER} has a new secret, the first line of {}", path.display())?;
+        writeln!(out, "start pay.rpc again, then have the provider sign with it; the last one stays good beside it")?;
         return Ok(());
     }
     if let Some(name) = &options.rotate {
@@ -36,7 +54,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         writeln!(out, "remove {} when the last token of the old key has ended", replaced.display())?;
         return Ok(());
     }
-    let made = auth::keys::generate(&options.out, &names())?;
+    let made = generate(&options.out)?;
     for path in &made {
         writeln!(out, "made {}", path.display())?;
     }
@@ -46,8 +64,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes the keys and the secret that are missing in `dir`, and answers the files it made.
+pub(crate) fn generate(dir: &Path) -> Result<Vec<PathBuf>, auth::Error> {
+    let mut made = auth::keys::generate(dir, &names())?;
+    made.extend(callback::generate(dir, PROVIDER)?);
+    Ok(made)
+}
+
 /// The services that have a key.
-pub(crate) fn names() -> Vec<&'static str> {
+fn names() -> Vec<&'static str> {
     services::ALL.iter().filter(|service| service.is_domain()).map(|service| service.name).collect()
 }
 

@@ -1,9 +1,13 @@
-//! The services of mall, as data: a new one is an entry in the table and an arm in each match.
+//! The services of mall, as data: a new one is an entry in the table, its file in `etc/`, and its section.
+
+mod section;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use gateway::Api;
+
+pub(crate) use self::section::Section;
 use crate::config::{self, Document, Origin, Sources};
 
 /// One process of mall.
@@ -15,16 +19,22 @@ pub(crate) struct Service {
     pub(crate) what: &'static str,
     /// Its file in `etc/`, compiled in.
     file: &'static str,
+    kind: Kind,
+    /// The services that it calls, each with the key that says where it is.
+    pub(crate) calls: &'static [(&'static str, &'static str)],
     /// What is set differently, beside addresses and data, when all of the mall is on one machine.
     pub(crate) alone: &'static [(&'static str, &'static str)],
-    kind: Kind,
+    /// Reads its own part of the configuration.
+    read: fn(&Document) -> Result<Box<dyn Section>, config::Error>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A REST API in front of the service that is named.
-    Gateway(gateway::Api, &'static str),
-    User,
+    /// A REST API in front of a domain.
+    Gateway,
+    /// It has a database, and a key with which it signs tokens.
+    Domain,
+    /// It takes the traces of the others.
     #[cfg(feature = "viewer")]
     Viewer,
 }
@@ -35,24 +45,86 @@ pub(crate) const ALL: &[Service] = &[
         name: "user.api",
         what: "REST: register, log in, userinfo; all of it at /docs",
         file: include_str!("../../../etc/user.api.yaml"),
+        kind: Kind::Gateway,
+        calls: &[("upstream.target", "user.rpc")],
         alone: &[],
-        kind: Kind::Gateway(gateway::Api::User, "user.rpc"),
+        read: |document| section::gateway(Api::User, document),
+    },
+    Service {
+        name: "product.api",
+        what: "REST: products, their prices and stock; /docs",
+        file: include_str!("../../../etc/product.api.yaml"),
+        kind: Kind::Gateway,
+        calls: &[("upstream.target", "product.rpc")],
+        alone: &[],
+        read: |document| section::gateway(Api::Product, document),
+    },
+    Service {
+        name: "order.api",
+        what: "REST: orders; /docs",
+        file: include_str!("../../../etc/order.api.yaml"),
+        kind: Kind::Gateway,
+        calls: &[("upstream.target", "order.rpc")],
+        alone: &[],
+        read: |document| section::gateway(Api::Order, document),
+    },
+    Service {
+        name: "pay.api",
+        what: "REST: payments, and what their provider calls; /docs",
+        file: include_str!("../../../etc/pay.api.yaml"),
+        kind: Kind::Gateway,
+        calls: &[("upstream.target", "pay.rpc")],
+        alone: &[],
+        read: |document| section::gateway(Api::Pay, document),
     },
     Service {
         name: "user.rpc",
         what: "gRPC, with reflection",
         file: include_str!("../../../etc/user.rpc.yaml"),
+        kind: Kind::Domain,
+        calls: &[],
         // Nobody else can name one, and nobody else can reach it.
         alone: &[("first_user_is_admin", "true")],
-        kind: Kind::User,
+        read: section::domain::<user::Config>,
+    },
+    Service {
+        name: "product.rpc",
+        what: "gRPC",
+        file: include_str!("../../../etc/product.rpc.yaml"),
+        kind: Kind::Domain,
+        calls: &[],
+        // Something to buy, before anyone has offered anything.
+        alone: &[("sample_products", "true")],
+        read: section::domain::<product::Config>,
+    },
+    Service {
+        name: "order.rpc",
+        what: "gRPC",
+        file: include_str!("../../../etc/order.rpc.yaml"),
+        kind: Kind::Domain,
+        calls: &[("product.target", "product.rpc")],
+        alone: &[],
+        read: section::domain::<order::Config>,
+    },
+    Service {
+        name: "pay.rpc",
+        what: "gRPC",
+        file: include_str!("../../../etc/pay.rpc.yaml"),
+        kind: Kind::Domain,
+        calls: &[("order.target", "order.rpc")],
+        // Whoever tries the mall out by hand is the admin, and has no provider.
+        alone: &[("admin_settles", "true")],
+        read: section::domain::<pay::Config>,
     },
     #[cfg(feature = "viewer")]
     Service {
         name: "viewer",
         what: "every request's trace, in Jaeger's UI",
         file: include_str!("../../../etc/viewer.yaml"),
-        alone: &[],
         kind: Kind::Viewer,
+        calls: &[],
+        alone: &[],
+        read: section::viewer,
     },
 ];
 
@@ -70,12 +142,7 @@ impl Service {
     /// The configuration, checked.
     pub(crate) fn configure(&self, sources: &Sources) -> Result<Process, config::Error> {
         let document = self.document(sources)?;
-        let section = match self.kind {
-            Kind::Gateway(api, _) => Section::Gateway(api, Box::new(document.service()?)),
-            Kind::User => Section::User(Box::new(document.service()?)),
-            #[cfg(feature = "viewer")]
-            Kind::Viewer => Section::Viewer(Box::new(document.service()?)),
-        };
+        let section = (self.read)(&document)?;
         Ok(Process { telemetry: document.telemetry()?, section })
     }
 
@@ -99,27 +166,21 @@ impl Service {
 
     /// Whether it is a domain of its own: it has a database, and a key with which it signs tokens.
     pub(crate) fn is_domain(&self) -> bool {
-        match self.kind {
-            Kind::User => true,
-            Kind::Gateway(..) => false,
-            #[cfg(feature = "viewer")]
-            Kind::Viewer => false,
-        }
-    }
-
-    /// The service that it calls.
-    pub(crate) fn upstream(&self) -> Option<&'static str> {
-        if let Kind::Gateway(_, upstream) = self.kind { Some(upstream) } else { None }
+        self.kind == Kind::Domain
     }
 
     /// Whether it takes the traces of the others.
     pub(crate) fn is_viewer(&self) -> bool {
-        self.upstream().is_none() && !self.is_domain()
+        !matches!(self.kind, Kind::Gateway | Kind::Domain)
     }
 
     /// What stops first has the smallest number: callers before those they call, and the viewer after the last span.
     pub(crate) fn stage(&self) -> usize {
-        if self.upstream().is_some() { 0 } else { 1 + usize::from(self.is_viewer()) }
+        if self.is_viewer() {
+            return ALL.iter().filter(|other| !other.is_viewer()).map(|other| other.stage() + 1).max().unwrap_or(0);
+        }
+        let callers = ALL.iter().filter(|other| other.calls.iter().any(|(_, name)| *name == self.name));
+        callers.map(|caller| caller.stage() + 1).max().unwrap_or(0)
     }
 }
 
@@ -130,76 +191,14 @@ pub(crate) type Foreign = BTreeMap<String, config::Error>;
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) telemetry: telemetry::Config,
-    pub(crate) section: Section,
+    /// The part of it that is the service's own.
+    pub(crate) section: Box<dyn Section>,
 }
 
 impl Process {
     /// The most time between the word to end and the end: the drain, three seconds for the last spans, and one to spare.
     pub(crate) fn end(&self) -> Duration {
-        let drain = match &self.section {
-            Section::Gateway(_, config) => config.drain,
-            Section::User(config) => config.server.drain,
-            #[cfg(feature = "viewer")]
-            Section::Viewer(_) => Duration::from_secs(3),
-        };
-        drain.saturating_add(Duration::from_secs(4))
-    }
-}
-
-/// The part of it that is the service's own.
-#[derive(Debug)]
-pub(crate) enum Section {
-    Gateway(gateway::Api, Box<gateway::Config>),
-    User(Box<user::Config>),
-    #[cfg(feature = "viewer")]
-    Viewer(Box<viewer::Config>),
-}
-
-impl Section {
-    /// Runs the service until the process drains.
-    pub(crate) async fn serve(self, lifecycle: rpc::Lifecycle) -> anyhow::Result<()> {
-        match self {
-            Self::Gateway(api, config) => gateway::serve(api, *config, lifecycle).await?,
-            Self::User(config) => user::serve(*config, lifecycle).await?,
-            #[cfg(feature = "viewer")]
-            Self::Viewer(config) => viewer::serve(*config, lifecycle).await?,
-        }
-        Ok(())
-    }
-
-    /// Brings the service's database to the newest schema, if it has one.
-    pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
-        match self {
-            Self::User(config) => Ok(db::Pool::new(&config.database, &config.pool)?.migrate(user::MIGRATIONS).await?),
-            Self::Gateway(..) => Ok(()),
-            #[cfg(feature = "viewer")]
-            Self::Viewer(_) => Ok(()),
-        }
-    }
-
-    /// Every address it listens on, with the key that sets it: the main one first, the admin one last.
-    pub(crate) fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
-        match self {
-            Self::Gateway(_, config) => vec![("listen", config.listen), ("admin", config.admin)],
-            Self::User(config) => vec![("server.listen", config.server.listen), ("server.admin", config.server.admin)],
-            #[cfg(feature = "viewer")]
-            Self::Viewer(config) => vec![
-                ("listen", config.listen),
-                ("otlp_grpc", config.otlp_grpc),
-                ("otlp_http", config.otlp_http),
-                ("admin", config.admin),
-            ],
-        }
-    }
-
-    /// Every key and its value, secrets masked.
-    pub(crate) fn show(&self) -> serde_json::Result<serde_json::Value> {
-        match self {
-            Self::Gateway(_, config) => serde_json::to_value(config),
-            Self::User(config) => serde_json::to_value(config),
-            #[cfg(feature = "viewer")]
-            Self::Viewer(config) => serde_json::to_value(config),
-        }
+        self.section.drain().saturating_add(Duration::from_secs(4))
     }
 }
 
@@ -219,12 +218,27 @@ mod tests {
             let of = |index: usize| addresses[index].1.port();
             assert_eq!(of(addresses.len() - 1), of(0) + 10_000, "{}", service.name);
             ports.extend(addresses.into_iter().map(|(_, address)| address.port()));
-            assert!(service.upstream().is_none_or(|name| find(name).is_some()));
+            let shown = process.section.show().unwrap();
+            for (key, name) in service.calls {
+                let target = &shown[key.split_once('.').unwrap().0]["target"];
+                let peer = find(name).unwrap().configure(&Sources::default()).unwrap().section.addresses()[0].1;
+                assert_eq!(*target, format!("http://127.0.0.1:{}", peer.port()), "{}", service.name);
+            }
         }
         let count = ports.len();
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), count, "two services have one port");
+    }
+
+    #[test]
+    fn callers_stop_before_those_they_call_and_the_viewer_last() {
+        for service in ALL {
+            assert!(service.calls.iter().all(|(_, name)| find(name).unwrap().stage() > service.stage()));
+            assert!(
+                service.is_viewer() || ALL.iter().filter(|it| it.is_viewer()).all(|it| it.stage() > service.stage())
+            );
+        }
     }
 
     #[test]

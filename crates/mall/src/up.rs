@@ -66,7 +66,7 @@ async fn prepare(options: &Options) -> anyhow::Result<(DataDir, Plan)> {
     let data = DataDir::open(&options.data_dir)?;
     let plan = Plan::make(&data, options)?;
     plan.check_ports(data.was_left()).await?;
-    auth::keys::generate(&data.keys(), &keys::names())?;
+    keys::generate(&data.keys())?;
     for member in &plan.members {
         let migrated = member.process.section.migrate().await;
         migrated.with_context(|| format!("migrate the database of {}", member.service.name))?;

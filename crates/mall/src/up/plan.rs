@@ -135,8 +135,8 @@ impl Plan {
     fn settings(&self, member: &Member, data: &DataDir, collector: Option<&Uri>) -> Vec<(&'static str, String)> {
         let mut settings: Vec<_> = member.addresses.iter().map(|(key, at)| (*key, at.to_string())).collect();
         settings.extend(member.service.alone.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        let upstream = member.service.upstream().and_then(|name| self.find(name));
-        settings.extend(upstream.map(|upstream| ("upstream.target", format!("http://{}", upstream.main()))));
+        let peers = member.service.calls.iter().filter_map(|(key, name)| Some((*key, self.find(name)?)));
+        settings.extend(peers.map(|(key, peer)| (key, format!("http://{}", peer.main()))));
         if member.service.is_domain() {
             let domain = member.service.name.trim_end_matches(".rpc");
             settings.push(("database", format!("sqlite:{}", data.path().join(format!("{domain}.db")).display())));

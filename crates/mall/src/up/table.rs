@@ -8,18 +8,18 @@ use super::plan::{Member, Plan};
 
 pub(super) fn print(plan: &Plan, data: &DataDir, took: Duration) {
     let mut text = format!("\nmall is ready in {} ms, its data in {}\n\n", took.as_millis(), data.path().display());
-    text.push_str(&format!("  {:10} {:22} {:23} {}\n", "service", "address", "/livez /readyz /metrics", "what it is"));
+    text.push_str(&format!("  {:11} {:22} {:23} {}\n", "service", "address", "/livez /readyz /metrics", "what it is"));
     for member in &plan.members {
         let Member { service, addresses, .. } = member;
         let [main, admin] = [member.main(), member.admin()].map(|address| format!("http://{address}"));
-        text.push_str(&format!("  {:10} {main:22} {admin:23} {}\n", service.name, service.what));
+        text.push_str(&format!("  {:11} {main:22} {admin:23} {}\n", service.name, service.what));
         for (key, address) in addresses {
             let what = match *key {
                 "otlp_grpc" => "takes traces: OTLP over gRPC",
                 "otlp_http" => "takes traces: OTLP over HTTP",
                 _ => continue,
             };
-            text.push_str(&format!("  {:10} http://{address:<15} {:23} {what}\n", "", ""));
+            text.push_str(&format!("  {:11} http://{address:<15} {:23} {what}\n", "", ""));
         }
     }
     text.push_str("\nTry in another terminal:\n");
