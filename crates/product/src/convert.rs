@@ -31,9 +31,9 @@ impl TryFrom<CreateRequest> for NewProduct {
 /// The id of a product and what of it is to change.
 pub(crate) fn change(request: UpdateRequest) -> Result<(i64, Change), Invalid> {
     let mut checks = Checks::default();
+    let id = checks.field("id", rules::id(request.id));
     let request = checks.field("updateMask", masked(request)).unwrap_or_default();
-    let UpdateRequest { id, name: text, desc, stock, amount, status, stock_change, update_mask: _ } = request;
-    let id = checks.field("id", rules::id(id));
+    let UpdateRequest { id: _, name: text, desc, stock, amount, status, stock_change, update_mask: _ } = request;
     let change = Change {
         name: text.and_then(|text| checks.field("name", name(text))),
         description: desc.and_then(|desc| checks.field("desc", description(desc))),
@@ -52,7 +52,7 @@ pub(crate) fn change(request: UpdateRequest) -> Result<(i64, Change), Invalid> {
 /// The request as its mask has it: what it names and what is absent is zero, what it does not name is absent.
 fn masked(mut request: UpdateRequest) -> Result<UpdateRequest, Rule> {
     let Some(mask) = request.update_mask.take() else { return Ok(request) };
-    let mut all = UpdateRequest { id: request.id, ..UpdateRequest::default() };
+    let mut all = UpdateRequest::default();
     for path in &mask.paths {
         match path.as_str() {
             "name" => all.name = Some(request.name.clone().unwrap_or_default()),

@@ -9,7 +9,9 @@ use std::time::Duration;
 use db::{Migrations, Pool, PoolConfig};
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
-use diesel_async::SimpleAsyncConnection as _;
+use diesel::sql_types::Text;
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
@@ -123,4 +125,39 @@ async fn administer(server: &Server, statement: &str) {
         Ok(())
     };
     run().await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+}
+
+/// How the database would find what `query` asks for, in its own words; PostgreSQL as if the tables were large.
+///
+/// # Panics
+///
+/// Panics if there is no such query.
+pub async fn plan(database: &Database, query: &str) -> String {
+    #[derive(QueryableByName)]
+    struct Sqlite {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+    #[derive(QueryableByName)]
+    struct Postgres {
+        #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+        line: String,
+    }
+    let run = async || -> Result<Vec<String>, db::Error> {
+        Ok(match &database.pool {
+            Pool::Sqlite(pool) => {
+                let mut conn = pool.get().await?;
+                let steps: Vec<Sqlite> = sql_query(format!("explain query plan {query}")).load(&mut conn).await?;
+                steps.into_iter().map(|step| step.detail).collect()
+            }
+            Pool::Postgres(pool) => {
+                let mut conn = pool.get().await?;
+                // An empty table is cheapest to read whole.
+                conn.batch_execute("set enable_seqscan = off").await?;
+                let lines: Vec<Postgres> = sql_query(format!("explain {query}")).load(&mut conn).await?;
+                lines.into_iter().map(|line| line.line).collect()
+            }
+        })
+    };
+    run().await.unwrap_or_else(|error| panic!("{query}: {error:?}")).join("\n")
 }

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use diesel::dsl::sql;
@@ -14,7 +13,7 @@ use proto::user::v1::*;
 use rpc::lifecycle::Lifecycle;
 use tempfile::TempDir;
 use testkit::database::{Database, on_each, on_sqlite};
-use tokio::task::JoinHandle;
+use testkit::service::{self, Keys, Running, fields, with_token};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -23,9 +22,8 @@ type Client = UserServiceClient<rpc::Channel>;
 /// A running user.rpc over a database of its own.
 struct Service {
     client: Client,
-    lifecycle: Lifecycle,
-    served: JoinHandle<Result<(), user::ServeError>>,
-    _keys: TempDir,
+    running: Running<user::ServeError>,
+    keys: Keys,
 }
 
 impl Service {
@@ -33,43 +31,26 @@ impl Service {
         Self::configured(database, |_| {}).await
     }
 
-    /// A configuration on free ports, with new keys in `keys`.
-    fn config(database: &Database, keys: &TempDir) -> user::Config {
-        auth::keys::generate(keys.path(), &["user.rpc", "order.rpc"]).unwrap();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let minute = Duration::from_secs(60);
+    /// A configuration on free ports.
+    fn config(database: &Database, keys: &Keys) -> user::Config {
         user::Config {
-            server: rpc::server::Config {
-                listen: any,
-                admin: any,
-                timeout: minute,
-                max_timeout: minute,
-                ..Default::default()
-            },
+            server: service::server(),
             database: database.url.parse().unwrap(),
-            // A test machine may be busy, and to be told so is not what these tests are about.
-            pool: db::PoolConfig { wait: minute, ..Default::default() },
-            auth: auth::Config {
-                keys: keys.path().to_owned(),
-                password: auth::password::Config { wait: minute, ..Default::default() },
-                ..Default::default()
-            },
+            pool: service::pool(),
+            auth: keys.config(),
             first_user_is_admin: false,
             admin: None,
         }
     }
 
     async fn configured(database: &Database, change: impl FnOnce(&mut user::Config)) -> Self {
-        let keys = TempDir::new().unwrap();
+        let keys = Keys::default();
         let mut config = Self::config(database, &keys);
         change(&mut config);
         let lifecycle = Lifecycle::new();
         let server = user::Server::bind(config, lifecycle.clone()).await.unwrap();
-        let target = format!("http://{}", server.address().unwrap());
-        let timeout = Duration::from_secs(60);
-        let channel = rpc::client::connect(&rpc::client::Config { target, timeout, ..Default::default() }).unwrap();
-        let served = tokio::spawn(server.serve());
-        Self { client: UserServiceClient::new(channel), lifecycle, served, _keys: keys }
+        let running = Running::new(server.address().unwrap(), lifecycle, server.serve());
+        Self { client: UserServiceClient::new(running.channel.clone()), running, keys }
     }
 
     async fn register(&self, mobile: &str, password: &str) -> Result<RegisterResponse, Status> {
@@ -109,21 +90,8 @@ impl Service {
     }
 
     async fn stop(self) {
-        self.lifecycle.drain();
-        self.served.await.unwrap().unwrap();
+        self.running.stop().await;
     }
-}
-
-fn with_token<T>(token: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    request
-}
-
-/// The fields that the status says are wrong.
-fn fields(status: &Status) -> Vec<String> {
-    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
-    status.get_details_bad_request().unwrap().field_violations.into_iter().map(|violation| violation.field).collect()
 }
 
 /// What the caller of `token` may do, as the token says it.
@@ -310,10 +278,7 @@ async fn a_profile_changes_where_it_is_told_to() {
 async fn a_token_outlives_its_account_harmlessly() {
     on_each(user::MIGRATIONS, async |database| {
         let service = Service::start(&database).await;
-        let signer =
-            auth::UserSigner::load(&auth::Config { keys: service._keys.path().to_owned(), ..Default::default() })
-                .unwrap();
-        let token = signer.issue(77, auth::Role::User).value;
+        let token = service.keys.user(77);
         assert_eq!(service.info(&token).await.unwrap_err().code(), Code::NotFound);
         assert_eq!(service.update(&token, Some("x"), None).await.unwrap_err().code(), Code::NotFound);
         assert_eq!(service.change_password(&token, "secret", "better").await.unwrap_err().code(), Code::NotFound);
@@ -326,8 +291,7 @@ async fn a_token_outlives_its_account_harmlessly() {
 async fn only_a_user_is_let_in() {
     on_each(user::MIGRATIONS, async |database| {
         let service = Service::start(&database).await;
-        let keys = auth::Config { keys: service._keys.path().to_owned(), ..Default::default() };
-        let of_service = auth::ServiceSigner::load(&keys, "order.rpc").unwrap().token_for("user.rpc");
+        let of_service = service.keys.service("order.rpc", "user.rpc");
         let good = service.user("15838607661").await;
         let forged = format!("{}x", &good[..good.len() - 1]);
         let none = format!("eyJhbGciOiJub25lIn0.{}.", good.split('.').nth(1).unwrap());
@@ -391,13 +355,15 @@ async fn a_secret_names_the_admin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_says_what_is_wrong() {
     on_sqlite(user::MIGRATIONS, async |database| {
-        let keys = TempDir::new().unwrap();
-        let config = user::Config { admin: Some(keys.path().to_owned()), ..Service::config(&database, &keys) };
+        let secret = TempDir::new().unwrap();
+        let admin = Some(secret.path().to_owned());
+        let keys = Keys::default();
+        let config = user::Config { admin, ..Service::config(&database, &keys) };
         let error = user::serve(config.clone(), Lifecycle::new()).await.unwrap_err().to_string();
         assert!(error.contains("mobile") && error.contains("`admin`"), "{error}");
 
-        std::fs::write(keys.path().join("mobile"), "letters").unwrap();
-        std::fs::write(keys.path().join("password"), "hunter2").unwrap();
+        std::fs::write(secret.path().join("mobile"), "letters").unwrap();
+        std::fs::write(secret.path().join("password"), "hunter2").unwrap();
         let error = user::serve(config, Lifecycle::new()).await.unwrap_err().to_string();
         assert!(error.contains("mobile must be") && !error.contains("hunter2"), "{error}");
     })
@@ -481,7 +447,8 @@ async fn the_admins_number_must_not_be_anyone_elses() {
         let secret = TempDir::new().unwrap();
         std::fs::write(secret.path().join("mobile"), "15838607660").unwrap();
         std::fs::write(secret.path().join("password"), "open sesame").unwrap();
-        let config = Service::config(&database, &secret);
+        let keys = Keys::default();
+        let config = Service::config(&database, &keys);
         let error =
             user::serve(user::Config { admin: Some(secret.path().to_owned()), ..config }, Lifecycle::new()).await;
         assert!(error.unwrap_err().to_string().contains("no admin's"));
