@@ -23,6 +23,9 @@ pub struct Config {
     pub interval: Duration,
     /// How much is taken up at one time.
     pub batch: u16,
+    /// How long a call has for what it began before this worker takes it up; more than a call may take.
+    #[serde(with = "humantime_serde")]
+    pub head_start: Duration,
     /// How long a process has what it took up for itself; then another one may take it.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
@@ -39,10 +42,18 @@ impl Default for Config {
         Self {
             interval: Duration::from_secs(1),
             batch: 64,
+            head_start: Duration::from_secs(5),
             lease: Duration::from_secs(30),
             wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(300),
         }
+    }
+}
+
+impl Config {
+    /// When this worker may take up what begins now, in milliseconds since 1970.
+    pub fn due(&self) -> i64 {
+        now().saturating_add(millis(self.head_start))
     }
 }
 

@@ -22,28 +22,14 @@ pub struct Config {
     pub auth: auth::Config,
     /// Where product.rpc is.
     pub product: rpc::client::Config,
-    /// When orders move on by themselves.
-    #[serde(default)]
-    pub times: Times,
+    /// How long an order may be unpaid; then it is cancelled and its units are given back. 30 minutes unless told.
+    #[serde(default = "half_an_hour", with = "humantime_serde")]
+    pub unpaid: Duration,
     /// How orders that a crash left between two steps are looked for.
     #[serde(default)]
     pub recovery: recovery::Config,
 }
 
-/// When orders move on by themselves.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Times {
-    /// How long an order may be unpaid; then it is cancelled and its units are given back. 30 minutes unless told.
-    #[serde(with = "humantime_serde")]
-    pub unpaid: Duration,
-    /// How long a call may be busy with an order before the recovery worker takes it for dead. More than a call may take.
-    #[serde(with = "humantime_serde")]
-    pub step: Duration,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { unpaid: Duration::from_secs(30 * 60), step: Duration::from_secs(5) }
-    }
+fn half_an_hour() -> Duration {
+    Duration::from_secs(30 * 60)
 }

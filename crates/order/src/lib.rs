@@ -10,7 +10,7 @@ mod schema;
 mod service;
 mod store;
 
-pub use config::{Config, Times};
+pub use config::Config;
 use proto::order::v1::order_service_server::{OrderServiceServer, SERVICE_NAME};
 use rpc::Lifecycle;
 pub use store::MIGRATIONS;
@@ -30,7 +30,7 @@ impl Server {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
         let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?);
         let products = products::Products::new(&config.product, auth::ServiceSigner::load(&config.auth, NAME)?)?;
-        let saga = saga::Saga::new(store.clone(), products, config.times);
+        let saga = saga::Saga::new(store.clone(), products, config.unpaid, config.recovery.clone());
         let service = service::Orders::new(store, saga.clone());
         Ok(Self { server: server.recovering(saga, config.recovery), service })
     }

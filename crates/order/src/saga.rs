@@ -1,10 +1,11 @@
 //! The way of an order through two services: each state is one row, each step may be taken again, and what a crash leaves
 //! between two steps the recovery worker takes further. docs/orders.md draws it.
 
-use domain::recovery::{Task, Unfinished, Waiting};
+use std::time::Duration;
+
+use domain::recovery::{self, Task, Unfinished, Waiting};
 use domain::{fault, millis, now};
 
-use crate::config::Times;
 use crate::error::Error;
 use crate::model::{Order, Status, Wish};
 use crate::products::Products;
@@ -15,12 +16,14 @@ use crate::store::Store;
 pub(crate) struct Saga {
     store: Store,
     products: Products,
-    times: Times,
+    /// How long an order may be unpaid.
+    unpaid: Duration,
+    recovery: recovery::Config,
 }
 
 impl Saga {
-    pub(crate) fn new(store: Store, products: Products, times: Times) -> Self {
-        Self { store, products, times }
+    pub(crate) fn new(store: Store, products: Products, unpaid: Duration, recovery: recovery::Config) -> Self {
+        Self { store, products, unpaid, recovery }
     }
 
     /// Makes the order that is wished for, or answers the one that was made for the same wish before.
@@ -30,7 +33,7 @@ impl Saga {
         }
         let unit_price = self.products.price(&wish).await?;
         let amount = wish.cost(unit_price)?;
-        match self.store.begin(&wish, unit_price, amount, now() + millis(self.times.step)).await? {
+        match self.store.begin(&wish, unit_price, amount, self.recovery.due()).await? {
             Some(order) => self.place(order).await,
             // The same wish came by another way at the same moment.
             None => match self.earlier(&wish).await? {
@@ -66,7 +69,7 @@ impl Saga {
         match self.products.reserve(&order).await {
             Ok(()) => {
                 fault::point("order.reserved");
-                let unpaid = order.created_at.saturating_add(millis(self.times.unpaid));
+                let unpaid = order.created_at.saturating_add(millis(self.unpaid));
                 let placed = self.step(order, Status::Placed, Some(unpaid)).await?;
                 fault::point("order.placed");
                 Ok(placed)
@@ -82,7 +85,7 @@ impl Saga {
 
     /// Gives up an order that is not paid; from then on its units will be given back, whatever happens.
     pub(crate) async fn cancel(&self, order: Order) -> Result<Order, Error> {
-        let due = now() + millis(self.times.step);
+        let due = self.recovery.due();
         let order = match order.status {
             Status::Pending | Status::Placed => self.step(order, Status::Cancelling, Some(due)).await?,
             _ => order,

@@ -1,7 +1,7 @@
 //! The methods of `mall.order.v1.OrderService`: validate, call, convert.
 
 use auth::{Caller, Role};
-use domain::rules;
+use domain::{fault, rules};
 use proto::order::v1::order_service_server::OrderService;
 use proto::order::v1::{
     self, CreateRequest, DetailRequest, ListRequest, ListResponse, MarkPaidRequest, MarkPaidResponse, RemoveRequest,
@@ -99,6 +99,7 @@ impl OrderService for Orders {
                 return Err(unpayable(&order, amount).into());
             }
         }
+        fault::point("order.paid");
         Ok(Response::new(MarkPaidResponse {}))
     }
 }

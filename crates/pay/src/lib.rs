@@ -33,8 +33,14 @@ impl Server {
         let orders = orders::Orders::new(&config.order, ServiceSigner::load(&config.auth, NAME)?)?;
         let teller = teller::Teller::new(store.clone(), orders.clone());
         let provider = CallbackKey::load(&config.auth, &config.provider)?;
-        let service =
-            service::Payments { store, orders, teller: teller.clone(), provider, admin_settles: config.admin_settles };
+        let service = service::Payments {
+            store,
+            orders,
+            teller: teller.clone(),
+            provider,
+            admin_settles: config.admin_settles,
+            recovery: config.recovery.clone(),
+        };
         Ok(Self { server: server.recovering(teller, config.recovery), service })
     }
 

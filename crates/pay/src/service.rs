@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use auth::{BadSignature, CallbackKey, Caller, Role};
-use domain::rules;
+use domain::{recovery, rules};
 use opentelemetry::metrics::Counter;
 use proto::pay::v1::pay_service_server::PayService;
 use proto::pay::v1::{CallbackRequest, CallbackResponse, CreateRequest, DetailRequest, Payment};
@@ -30,6 +30,7 @@ pub(crate) struct Payments {
     pub(crate) provider: CallbackKey,
     /// Whether an admin's token is as good as the provider's signature.
     pub(crate) admin_settles: bool,
+    pub(crate) recovery: recovery::Config,
 }
 
 impl Payments {
@@ -74,7 +75,7 @@ impl Payments {
         let payment = self.store.find(callback.id).await?;
         callback.agrees(&payment).map_err(Error::Mismatch)?;
         let Callback { id, source, outcome, .. } = callback;
-        match self.store.end(id, source, outcome).await? {
+        match self.store.end(id, source, outcome, self.recovery.due()).await? {
             Some(paid) if outcome == Outcome::Paid => {
                 if let Err(error) = self.teller.tell(&paid).await {
                     tracing::warn!(

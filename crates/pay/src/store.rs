@@ -18,9 +18,6 @@ pub const MIGRATIONS: Migrations = Migrations {
     sqlite: diesel_migrations::embed_migrations!("migrations/sqlite"),
 };
 
-/// How long the call that settles a payment has to tell order.rpc of it before the worker does, in milliseconds.
-const HEAD_START: i64 = 5_000;
-
 /// Payments, and what order.rpc does not know of them yet.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -82,14 +79,12 @@ impl Store {
         row.ok_or(Error::NotFound(id))?.try_into()
     }
 
-    /// Ends a pending payment, and if it is paid, has order.rpc told of it; `None` if it has ended before.
-    pub(crate) async fn end(&self, id: i64, source: i32, outcome: Outcome) -> Result<Option<Payment>, Error> {
+    /// Ends a pending payment, and if it is paid, has order.rpc told of it, which the worker does when it is `due`; `None` if
+    /// it has ended before.
+    pub(crate) async fn end(&self, id: i64, source: i32, outcome: Outcome, due: i64) -> Result<Option<Payment>, Error> {
         let changes = (payments::status.eq(outcome.status() as i16), payments::source.eq(source));
-        let message = (
-            outbox::payment_id.eq(id),
-            outbox::traceparent.eq(telemetry::traceparent()),
-            outbox::due_at.eq(now() + HEAD_START),
-        );
+        let message =
+            (outbox::payment_id.eq(id), outbox::traceparent.eq(telemetry::traceparent()), outbox::due_at.eq(due));
         let row: Result<Option<Row>, Error> = in_transaction!(self.pool, conn => {
             let pending = payments::table.find(id).filter(payments::status.eq(Status::Pending as i16));
             let end = diesel::update(pending).set(changes).returning(Row::as_returning());

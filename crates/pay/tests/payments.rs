@@ -46,7 +46,7 @@ async fn start_orders(keys: &Keys, database: &Database, products: &Running<domai
         pool: service::pool(),
         auth: keys.config(),
         product: service::client(products.address),
-        times: order::Times { step: Duration::from_secs(300), ..Default::default() },
+        unpaid: Duration::from_secs(1800),
         recovery: recovery(),
     };
     let lifecycle = Lifecycle::new();

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use order::Times;
 use proto::order::v1::*;
 use testkit::database::{on_postgres, on_sqlite};
 use tonic::Code;
@@ -12,7 +11,7 @@ use crate::support::*;
 
 /// Orders are taken up at once, and are never unpaid for too long.
 fn hasty() -> Times {
-    Times { step: Duration::ZERO, ..Times::default() }
+    Times { step: Duration::ZERO, ..patient() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

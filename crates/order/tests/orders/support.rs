@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::recovery;
-use order::{Config, Times};
+use order::Config;
 use proto::order::v1::order_service_client::OrderServiceClient;
 use proto::order::v1::*;
 use proto::product::v1::product_service_client::ProductServiceClient;
@@ -21,6 +21,15 @@ pub(crate) const PENDING: i32 = 3;
 pub(crate) const REJECTED: i32 = 4;
 pub(crate) const CANCELLING: i32 = 5;
 pub(crate) const CANCELLED: i32 = 6;
+
+/// When orders move on by themselves.
+#[derive(Clone)]
+pub(crate) struct Times {
+    /// How long an order may be unpaid.
+    pub(crate) unpaid: Duration,
+    /// How long a call has for a step before the recovery worker takes it.
+    pub(crate) step: Duration,
+}
 
 /// Two services and their callers.
 pub(crate) struct Shop {
@@ -128,7 +137,7 @@ pub(crate) fn to(id: i64, status: i32) -> UpdateRequest {
 
 /// As in production, but that a step may take a while on a busy test machine.
 pub(crate) fn patient() -> Times {
-    Times { step: Duration::from_secs(300), ..Times::default() }
+    Times { unpaid: Duration::from_secs(1800), step: Duration::from_secs(300) }
 }
 
 /// Runs a test on a shop, whose orders are on each database in turn.
@@ -170,8 +179,14 @@ pub(crate) async fn start_orders(
         pool: service::pool(),
         auth: keys.config(),
         product: service::client(products.address),
-        times,
-        recovery: recovery::Config { interval: moment, wait: moment, longest_wait: 5 * moment, ..Default::default() },
+        unpaid: times.unpaid,
+        recovery: recovery::Config {
+            interval: moment,
+            head_start: times.step,
+            wait: moment,
+            longest_wait: 5 * moment,
+            ..Default::default()
+        },
     };
     let lifecycle = Lifecycle::new();
     let server = order::Server::bind(config, lifecycle.clone()).await.unwrap();

@@ -1,0 +1,152 @@
+//! A mall whose recovery is quick and whose patience is long, and those who use it.
+
+use std::path::PathBuf;
+
+use auth::CallbackKey;
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::process::{Builder, Mall, json as body};
+use testkit::shopper::Shopper;
+
+pub(crate) const MALL: &str = env!("CARGO_BIN_EXE_mall");
+
+/// Faults are armed by files in a directory.
+pub(crate) struct Faults(TempDir);
+
+impl Faults {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// The first process that comes by this place dies there.
+    pub(crate) fn arm(&self, place: &str) {
+        std::fs::write(self.path(place), "").unwrap();
+    }
+
+    /// Whether a process has died there, or none was to.
+    pub(crate) fn struck(&self, place: &str) -> bool {
+        !self.path(place).exists()
+    }
+
+    pub(crate) fn disarm(&self, place: &str) {
+        let _ = std::fs::remove_file(self.path(place));
+    }
+
+    fn path(&self, place: &str) -> PathBuf {
+        self.0.path().join(place)
+    }
+}
+
+/// A mall that waits as long as a busy test machine may need, and looks for unfinished work ten times a second.
+pub(crate) fn mall(faults: Option<&Faults>) -> Builder {
+    let mut mall = Mall::of(MALL);
+    for (name, value) in [
+        ("MALL__UPSTREAM__TIMEOUT", "60s"),
+        ("MALL__PRODUCT__TIMEOUT", "60s"),
+        ("MALL__ORDER__TIMEOUT", "60s"),
+        ("MALL__SERVER__TIMEOUT", "60s"),
+        ("MALL__SERVER__MAX_TIMEOUT", "60s"),
+        ("MALL__POOL__WAIT", "60s"),
+        ("MALL__RECOVERY__INTERVAL", "100ms"),
+        ("MALL__RECOVERY__HEAD_START", "500ms"),
+        ("MALL__RECOVERY__WAIT", "100ms"),
+        ("MALL__RECOVERY__LONGEST_WAIT", "500ms"),
+        ("MALL__RECOVERY__LEASE", "2s"),
+    ] {
+        mall = mall.variable(name, value);
+    }
+    match faults {
+        Some(faults) => mall.variable("MALL_FAULTS", faults.0.path().to_str().unwrap()),
+        None => mall,
+    }
+}
+
+/// Someone who buys, and the mall that they buy from.
+pub(crate) struct Customer<'a> {
+    pub(crate) mall: &'a Mall,
+    pub(crate) token: String,
+}
+
+impl<'a> Customer<'a> {
+    /// The first one of a mall is its admin.
+    pub(crate) async fn new(mall: &'a Mall, mobile: &str) -> Self {
+        Self { mall, token: Shopper::new(mall, mobile).await.token }
+    }
+
+    /// POST to an API: `product`, `order` or `pay`.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response<Bytes> {
+        self.mall.post(&api(path), path, Some(&self.token), body).await
+    }
+
+    /// The answer, which must be a good one.
+    pub(crate) async fn ask(&self, path: &str, request: &Value) -> Value {
+        let answer = self.post(path, request).await;
+        assert_eq!(answer.status(), 200, "{path} {request}: {answer:?}");
+        body(&answer)
+    }
+
+    /// A new product's id.
+    pub(crate) async fn offer(&self, stock: i64, amount: i64) -> i64 {
+        let product = json!({ "name": "Pear", "desc": "", "stock": stock, "amount": amount });
+        number(&self.ask("/api/product/create", &product).await["id"])
+    }
+
+    pub(crate) async fn stock(&self, product: i64) -> i64 {
+        number(&self.ask("/api/product/detail", &json!({ "id": product })).await["stock"])
+    }
+
+    /// Orders by a name that makes a retry the same order; nothing if the answer got lost, or is no answer.
+    pub(crate) async fn order(&self, key: &str, product: i64, quantity: i64) -> Option<Response<Bytes>> {
+        let body = json!({ "pid": product, "quantity": quantity }).to_string();
+        let request = Request::post(self.mall.url("order.api") + "/api/order/create")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header("idempotency-key", key);
+        let answer = self.mall.try_send(request.body(Full::new(Bytes::from(body))).unwrap()).await.ok()?;
+        (answer.status().as_u16() < 500).then_some(answer)
+    }
+
+    /// Sends a request until there is an answer that is not the mall's own trouble.
+    pub(crate) async fn insist(&self, path: &str, request: &Value) -> Response<Bytes> {
+        testkit::eventually(path, async || {
+            let answer = self.post(path, request).await;
+            (answer.status().as_u16() < 500).then_some(answer)
+        })
+        .await
+    }
+
+    /// What the payment provider says, which signs it.
+    pub(crate) async fn call_back(&self, payment: &Value, status: i32) -> Response<Bytes> {
+        let body = says(payment, status).to_string();
+        let keys = auth::Config { keys: self.mall.data().join("keys"), ..Default::default() };
+        let signature = CallbackKey::load(&keys, "sandbox").unwrap().sign(body.as_bytes());
+        let request = Request::post(self.mall.url("pay.api") + "/api/pay/callback")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-signature", signature);
+        self.mall.send(request.body(Full::new(Bytes::from(body))).unwrap()).await
+    }
+}
+
+/// The API that a path belongs to.
+fn api(path: &str) -> String {
+    format!("{}.api", path.split('/').nth(2).unwrap())
+}
+
+/// The body of the provider's callback.
+pub(crate) fn says(payment: &Value, status: i32) -> Value {
+    json!({
+        "id": number(&payment["id"]),
+        "oid": number(&payment["oid"]),
+        "amount": number(&payment["amount"]),
+        "source": 1,
+        "status": status,
+    })
+}
+
+/// A 64-bit integer, which JSON has as a text.
+pub(crate) fn number(value: &Value) -> i64 {
+    value.as_str().unwrap_or_else(|| panic!("no number: {value}")).parse().unwrap()
+}

@@ -1,0 +1,171 @@
+//! Random commands by random users, with crashes at random places: every answer that was given holds in the end.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use testkit::process::{Signal, json as body, signal};
+
+use crate::books::Books;
+use crate::support::{Customer, Faults, mall, number};
+
+const COMMANDS: usize = 150;
+const STOCK: i64 = 40;
+
+/// Where a process may be struck.
+const PLACES: [&str; 12] = [
+    "order.pending",
+    "product.reserving",
+    "product.reserved",
+    "order.reserved",
+    "order.placed",
+    "order.paid",
+    "order.cancelling",
+    "product.releasing",
+    "product.released",
+    "order.released",
+    "pay.settled",
+    "pay.told",
+];
+
+/// What was answered: that, and no more, must be true.
+#[derive(Debug, Default)]
+struct Known {
+    /// By the order's name: its id, and how many units.
+    orders: BTreeMap<String, (i64, i64)>,
+    /// Orders whose cancelling was confirmed.
+    cancelled: Vec<i64>,
+    /// Payments, by their ids.
+    payments: BTreeMap<i64, Value>,
+    /// Payments whose callback was confirmed, and what it said.
+    ended: BTreeMap<i64, i32>,
+}
+
+struct Walk<'a> {
+    customer: Customer<'a>,
+    product: i64,
+    random: fastrand::Rng,
+    known: Known,
+    made: usize,
+}
+
+impl Walk<'_> {
+    async fn step(&mut self) {
+        match self.random.u32(0..10) {
+            0..4 => self.order().await,
+            4 => self.order_again().await,
+            5 => self.cancel().await,
+            6 | 7 => self.pay().await,
+            _ => self.call_back().await,
+        }
+    }
+
+    async fn order(&mut self) {
+        self.made += 1;
+        let (name, quantity) = (format!("order {}", self.made).replace(' ', "-"), self.random.i64(1..4));
+        self.send_order(&name, quantity).await;
+    }
+
+    async fn order_again(&mut self) {
+        let Some((name, (_, quantity))) = self.pick(|known| known.orders.iter()) else { return };
+        self.send_order(&name, quantity).await;
+    }
+
+    async fn send_order(&mut self, name: &str, quantity: i64) {
+        let Some(answer) = self.customer.order(name, self.product, quantity).await else { return };
+        if answer.status() != 200 {
+            assert!(!self.known.orders.contains_key(name), "{name} was there: {answer:?}");
+            assert_eq!(body(&answer)["code"], 9, "{answer:?}");
+            return;
+        }
+        let id = number(&body(&answer)["id"]);
+        let before = self.known.orders.insert(name.to_owned(), (id, quantity));
+        assert!(before.is_none_or(|(before, _)| before == id), "{name} is two orders");
+    }
+
+    async fn cancel(&mut self) {
+        let Some((_, (id, _))) = self.pick(|known| known.orders.iter()) else { return };
+        if self.customer.post("/api/order/remove", &json!({ "id": id })).await.status() == 200 {
+            self.known.cancelled.push(id);
+        }
+    }
+
+    async fn pay(&mut self) {
+        let Some((_, (id, _))) = self.pick(|known| known.orders.iter()) else { return };
+        let answer = self.customer.post("/api/pay/create", &json!({ "oid": id })).await;
+        if answer.status() == 200 {
+            let payment = body(&answer);
+            self.known.payments.insert(number(&payment["id"]), payment);
+        }
+    }
+
+    async fn call_back(&mut self) {
+        let Some((id, payment)) = self.pick(|known| known.payments.iter()) else { return };
+        let status = if self.random.u32(0..4) == 0 { 2 } else { 1 };
+        if self.customer.call_back(&payment, status).await.status() == 200 {
+            let before = self.known.ended.insert(id, status);
+            assert!(before.is_none_or(|before| before == status), "payment {id} ended twice");
+        }
+    }
+
+    /// One of what is known.
+    fn pick<'s, K, V, I>(&'s mut self, all: impl FnOnce(&'s Known) -> I) -> Option<(K, V)>
+    where
+        K: Clone + 's,
+        V: Clone + 's,
+        I: ExactSizeIterator<Item = (&'s K, &'s V)>,
+    {
+        let choice = self.random.usize(..);
+        let mut all = all(&self.known);
+        let count = all.len();
+        (count > 0).then(|| all.nth(choice % count).map(|(key, value)| (key.clone(), value.clone())))?
+    }
+
+    /// Whether what was answered is so.
+    fn check(&self, books: &Books) {
+        for (name, (id, quantity)) in &self.known.orders {
+            let order = books.orders.get(id).unwrap_or_else(|| panic!("{name} is lost"));
+            assert_eq!((order.quantity, order.amount), (*quantity, 50 * quantity), "{order:?}");
+            assert_ne!(order.status, 4, "{name} was placed, and is rejected");
+        }
+        for id in &self.known.cancelled {
+            assert_eq!(books.orders[id].status, 6, "{:?} was cancelled", books.orders[id]);
+        }
+        for (id, said) in &self.known.ended {
+            let payment = books.payments.iter().find(|payment| payment.id == *id).expect("a payment that was answered");
+            let ends: &[i16] = if *said == 1 { &[1, 3] } else { &[2] };
+            assert!(ends.contains(&payment.status), "the provider said {said}: {payment:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_happens_every_answer_holds() {
+    let faults = Faults::new();
+    let mall = mall(Some(&faults)).start().await;
+    let customer = Customer::new(&mall, "15838607660").await;
+    let product = customer.offer(STOCK, 50).await;
+    let seed = std::env::var("MALL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("MALL_SEED={seed} takes the same walk again");
+    let mut chance = fastrand::Rng::with_seed(!seed);
+    let random = fastrand::Rng::with_seed(seed);
+    let mut walk = Walk { customer, product, random, known: Known::default(), made: 0 };
+    for _ in 0..COMMANDS {
+        match chance.u32(0..40) {
+            0..3 => faults.arm(chance.choice(PLACES).unwrap()),
+            3 => {
+                let name = chance.choice(["order.rpc", "product.rpc", "pay.rpc"]).unwrap();
+                if let Some(pid) = mall.services().get(name) {
+                    signal(*pid, Signal::KILL);
+                }
+            }
+            _ => {}
+        }
+        walk.step().await;
+    }
+    PLACES.iter().for_each(|place| faults.disarm(place));
+    let books = Books::closed(&mall).await;
+    eprintln!("{} orders, {} payments, {:?} known", books.orders.len(), books.payments.len(), walk.known.ended.len());
+    books.balance(&[(product, STOCK)]);
+    walk.check(&books);
+    assert!(walk.known.orders.len() > 3, "a walk that got nowhere");
+}
