@@ -126,19 +126,24 @@ pub async fn run(unfinished: impl Unfinished, config: Config, lifecycle: Lifecyc
 
 /// Takes up one batch; tells whether there may be more.
 async fn round<U: Unfinished>(unfinished: &U, config: &Config) -> bool {
-    let now = now();
-    let until = now.saturating_add(millis(config.lease));
-    match unfinished.waiting(now).await {
-        Ok(waiting) => record::<U>(waiting, now),
-        Err(error) => return failed(U::NAME, &error),
-    }
-    let tasks = match unfinished.take(now, until, config.batch.into()).await {
+    let tasks = match telemetry::untraced(look(unfinished, config)).await {
         Ok(tasks) => tasks,
         Err(error) => return failed(U::NAME, &error),
     };
     let full = tasks.len() == usize::from(config.batch);
     futures::stream::iter(tasks).for_each_concurrent(CONCURRENT, |task| attempt(unfinished, task, config)).await;
     full
+}
+
+/// Measures what is waiting, and takes up some of it.
+async fn look<U: Unfinished>(unfinished: &U, config: &Config) -> Result<Vec<Task<U::Work>>, U::Error> {
+    let now = now();
+    let waiting = unfinished.waiting(now).await?;
+    record::<U>(waiting, now);
+    if waiting.count == 0 {
+        return Ok(Vec::new());
+    }
+    unfinished.take(now, now.saturating_add(millis(config.lease)), config.batch.into()).await
 }
 
 /// Works on one piece, in a trace of its own that is linked to the one which began it.

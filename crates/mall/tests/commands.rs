@@ -25,8 +25,11 @@ fn a_wrong_command_line_is_2_and_says_what_is_right() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "mall up"),
         (&["serve"], "<NAME>"),
-        (&["serve", "user.ap"], "possible values: user.api, user.rpc, viewer"),
-        (&["migrate", "viewer"], "possible values: user.rpc"),
+        (
+            &["serve", "user.ap"],
+            "possible values: user.api, product.api, order.api, pay.api, user.rpc, product.rpc, order.rpc, pay.rpc, viewer",
+        ),
+        (&["migrate", "viewer"], "possible values: user.rpc, product.rpc, order.rpc, pay.rpc"),
         (&["up", "--data"], "--data-dir"),
         (&["up", "--otlp", "nonsense"], "http://HOST:PORT"),
         (&["dmeo"], "demo"),
@@ -48,7 +51,7 @@ fn a_wrong_configuration_is_1_and_one_line() {
     let unknown = file("unknown.yaml", "telemetry:\n  samplr: 1\n");
     let bad = file("bad.yaml", "telemetry:\n  sampler: often\n");
     let broken = file("broken.yaml", "telemetry: [\n");
-    for name in ["user.api", "user.rpc", "viewer"] {
+    for name in ["user.api", "user.rpc", "product.rpc", "order.api", "pay.rpc", "viewer"] {
         let cases: &[(&[&str], &Variables, &[&str])] = &[
             (&["--config", &unknown], &[], &["unknown.yaml:2", "telemetry.samplr", "`sampler`"]),
             (&["--config", &bad], &[], &["bad.yaml:2", "telemetry.sampler", "often"]),

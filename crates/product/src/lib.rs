@@ -29,7 +29,7 @@ impl Server {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
         let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?);
         if config.sample_products {
-            sample::offer(&store).await?;
+            telemetry::untraced(sample::offer(&store)).await?;
         }
         Ok(Self { server, service: service::Products::new(store) })
     }

@@ -38,7 +38,7 @@ pub use metrics::{meter, metrics_text};
 pub use opentelemetry::trace::{SpanKind, TraceId};
 pub use opentelemetry::{Context, KeyValue};
 pub use propagate::{baggage, extract, inject};
-pub use span::{Span, trace_id, traceparent};
+pub use span::{Span, trace_id, traceparent, untraced};
 
 /// How long the last spans may take to be sent; the rest of the shutdown takes no time.
 const FLUSH: Duration = Duration::from_millis(2800);

@@ -122,6 +122,11 @@ impl Drop for Span {
     }
 }
 
+/// Runs a future without spans: for what is done again and again and tells nobody anything.
+pub fn untraced<F: Future>(future: F) -> WithContext<F> {
+    future.with_context(Context::current().with_telemetry_suppressed())
+}
+
 /// The current span as a W3C `traceparent`, to be kept with work that outlives it.
 pub fn traceparent() -> Option<String> {
     Context::map_current(|context| {
