@@ -3,13 +3,13 @@
 # How `make run` and `make demo` build: `dev` (two to three minutes the first time, on two cores) or
 # `release` (three times as long, and several times as fast when it runs).
 PROFILE ?= dev
-# More arguments for `mall up` or `mall demo`: make run ARGS="--open".
+# More arguments for `mall up`, `mall demo` or `mall load`: make run ARGS="--open".
 ARGS ?=
 
 CARGO ?= cargo
 DENY = "$$(scripts/parts cargo-deny)"
 
-.PHONY: help setup parts build run demo test check fmt lint deny docs bench screenshot clean
+.PHONY: help setup parts build run demo load test check fmt lint deny docs bench screenshots clean
 
 help: ## lists the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ run: build ## builds and runs the mall on this machine; Ctrl-C stops it (ARGS="-
 
 demo: build ## one shopper goes through a running mall; prints each step and where its trace is shown (ARGS="--viewer URL")
 	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- demo $(ARGS)
+
+load: build ## many shoppers go through a running mall; prints what they waited for (ARGS="--users 50 --rate 50")
+	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- load $(ARGS)
 
 test: setup ## runs all tests; those whose part is missing say so and pass, unless MALL_TEST_REQUIRE names it
 	$(CARGO) test --workspace --locked
@@ -61,9 +64,9 @@ bench: setup ## measures the budgets, in release mode, and prints them as one ta
 	$(CARGO) bench $(BENCHED) --no-run --bench budgets --bench span --bench store --bench token
 	@$(CARGO) bench $(BENCHED) --quiet --bench budgets -- $(GROUPS)
 
-screenshot: setup ## draws docs/trace.png of the README anew, from a real trace in Chromium
+screenshots: setup ## draws the README's pictures anew, from real traces in Chromium
 	@mkdir -p docs
-	MALL_TEST_REQUIRE=chromium MALL_SCREENSHOT="$(CURDIR)/docs/trace.png" $(CARGO) test --locked -p mall --test ui
+	MALL_TEST_REQUIRE=chromium MALL_SCREENSHOTS="$(CURDIR)/docs" $(CARGO) test --locked -p mall --test ui
 
 clean: ## removes what was built, and the data of `make run`
 	$(CARGO) clean

@@ -32,6 +32,7 @@ Examples:
   mall up --open                            and the trace viewer in the browser
   mall up --otlp http://127.0.0.1:4317      traces go to your own collector
   mall up --free-ports --data-dir /tmp/m    a second mall beside the first
+  mall up --postgres postgres://me@db:5432  in four databases that are there already
 
 The addresses, keys, databases and the place of traces are up's own choice; all else is configured as for
 `mall serve`, such as MALL__TELEMETRY__SAMPLER=0.1. Ctrl-C drains and stops everything, a second one at once.")]

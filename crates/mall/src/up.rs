@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Sends traces to this OTLP collector in place of the viewer: HTTP on port 4318, gRPC on any other
     #[arg(long, env = "MALL_OTLP", value_name = "URL", value_parser = collector)]
     otlp: Option<Uri>,
+    /// Keeps the data in the databases `user`, `product`, `order` and `pay` of this PostgreSQL server, in place of SQLite
+    #[arg(long, env = "MALL_POSTGRES", value_name = "URL", value_parser = server)]
+    postgres: Option<String>,
     /// Opens the trace viewer in the browser
     #[arg(long, env = "MALL_OPEN")]
     open: bool,
@@ -42,6 +45,12 @@ pub(crate) struct Options {
 fn collector(url: &str) -> Result<Uri, String> {
     let uri = url.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
     uri.filter(|uri| uri.host().is_some()).ok_or_else(|| "write it as http://HOST:PORT".to_owned())
+}
+
+/// A server, without the name of a database; the services check the rest.
+fn server(url: &str) -> Result<String, String> {
+    let rest = url.strip_prefix("postgres://").filter(|rest| !rest.is_empty() && !rest.contains(['/', '?']));
+    rest.map(|_| url.to_owned()).ok_or_else(|| "write it as postgres://USER@HOST:PORT, without a database".to_owned())
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {

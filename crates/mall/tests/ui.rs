@@ -129,6 +129,51 @@ async fn compare(browser: &Browser, viewer: &str) {
     }
 }
 
+/// Keeps what is shown as a picture of the README, where the directory for them is named.
+async fn keep_picture(browser: &Browser, name: &str) {
+    if let Some(dir) = std::env::var_os("MALL_SCREENSHOTS") {
+        browser.screenshot(&Path::new(&dir).join(name)).await;
+    }
+}
+
+/// The rows of an order's timeline that name a step of it.
+const ORDER_ROWS: [&str; 8] = [
+    "order.api POST /api/order/create",
+    "order.api mall.order.v1.OrderService/Create",
+    "order.rpc mall.order.v1.OrderService/Create",
+    "product.rpc mall.product.v1.ProductService/Detail",
+    "order.rpc INSERT orders",
+    "product.rpc mall.product.v1.ProductService/Reserve",
+    "product.rpc INSERT reservations",
+    "order.rpc UPDATE orders",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_one_timeline_through_three_services() {
+    let Some(browser) = chromium::start().await else { return };
+    let mall = Mall::of(MALL).variable("OTEL_RESOURCE_ATTRIBUTES", "host.name=localhost").start().await;
+    let shopper = Shopper::new(&mall, "15838607661").await;
+    let order = json!({ "pid": 1, "quantity": 2 });
+    // The second one finds every connection open and every statement known.
+    mall.post("order.api", "/api/order/create", Some(&shopper.token), &order).await;
+    let answer = mall.post("order.api", "/api/order/create", Some(&shopper.token), &order).await;
+    assert_eq!(answer.status(), 200);
+    let id = trace_id(&answer);
+    let url = format!("{}/api/traces/{id}", mall.url("viewer"));
+    eventually("the trace is whole", async || {
+        let trace = Trace::from_jaeger(&process::json(&mall.get(&url).await))?;
+        let services: std::collections::BTreeSet<_> = trace.spans.iter().map(|span| &span.service).collect();
+        (services.len() == 3 && trace.roots().len() == 1 && trace.orphans().is_empty()).then_some(())
+    })
+    .await;
+    browser.open(&format!("{}/trace/{id}", mall.url("viewer"))).await;
+    for row in ORDER_ROWS {
+        browser.wait_for_text_in(".span-name", row).await;
+    }
+    keep_picture(&browser, "order.png").await;
+    assert_eq!(browser.problems(), [""; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_seen_in_every_view() {
     let Some(browser) = chromium::start().await else { return };
@@ -140,9 +185,7 @@ async fn a_request_is_seen_in_every_view() {
     find_traces(&browser, &viewer).await;
     browser.click(&format!(".ResultItemTitle a[href='/trace/{id}']")).await;
     look_at_the_timeline(&browser).await;
-    if let Some(path) = std::env::var_os("MALL_SCREENSHOT") {
-        browser.screenshot(Path::new(&path)).await;
-    }
+    keep_picture(&browser, "trace.png").await;
     look_at_the_other_views(&browser).await;
     look_at_the_json(&browser, &id).await;
     compare(&browser, &viewer).await;

@@ -48,8 +48,9 @@ impl Drop for Foreground {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_works_as_typed() {
-    let ports = [8000, 9000, 5000, 4317, 4318, 18000, 19000, 15000];
-    if let Some(taken) = ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_err()) {
+    let domains = (0..4).flat_map(|domain| [8000, 9000, 18000, 19000].map(|port| port + domain));
+    let mut ports = [5000, 4317, 4318, 15000].into_iter().chain(domains);
+    if let Some(taken) = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_err()) {
         return requirement::missing("ports", format!("the README's port {taken} is taken on this machine"));
     }
     let Some(grpcurl) = part::find("grpcurl") else { return };
@@ -81,6 +82,10 @@ async fn the_readme_works_as_typed() {
         "x-trace-id: ",
         "mall.user.v1.UserService\n",
         r#""mobile": "15838607661""#,
+        r#""nextPageToken":"#,
+        r#""amount":"100","status":0,"quantity":"2","#,
+        r#""amount":"100","status":1,"quantity":"2","#,
+        "p99",
         "database",
     ] {
         assert!(text.contains(expected), "no `{expected}` in what the README's commands print:\n{text}");

@@ -4,7 +4,9 @@ use domain::{Page, rules};
 use proto::product::v1::{self, CreateRequest, ListRequest, ReserveRequest, UpdateRequest};
 use rpc::{Checks, Invalid, Rule};
 
-use crate::model::{Change, Filter, NewProduct, Product, Status, StockChange, description, name, searched};
+use crate::model::{
+    Change, Filter, NewProduct, Product, Status, StockChange, description, name, searched, stock, stock_change,
+};
 
 impl From<Product> for v1::Product {
     fn from(Product { id, name, description, stock, amount, status }: Product) -> Self {
@@ -15,11 +17,13 @@ impl From<Product> for v1::Product {
 impl TryFrom<CreateRequest> for NewProduct {
     type Error = Invalid;
 
-    fn try_from(CreateRequest { name: text, desc, stock, amount, status }: CreateRequest) -> Result<Self, Invalid> {
+    fn try_from(
+        CreateRequest { name: text, desc, stock: units, amount, status }: CreateRequest,
+    ) -> Result<Self, Invalid> {
         let mut checks = Checks::default();
         let name = checks.field("name", name(text));
         let description = checks.field("desc", description(desc));
-        let stock = checks.field("stock", rules::count(stock));
+        let stock = checks.field("stock", stock(units));
         let amount = checks.field("amount", rules::count(amount));
         let status = checks.field("status", Status::parse(status));
         checks.done(|| {
@@ -33,14 +37,15 @@ pub(crate) fn change(request: UpdateRequest) -> Result<(i64, Change), Invalid> {
     let mut checks = Checks::default();
     let id = checks.field("id", rules::id(request.id));
     let request = checks.field("updateMask", masked(request)).unwrap_or_default();
-    let UpdateRequest { id: _, name: text, desc, stock, amount, status, stock_change, update_mask: _ } = request;
+    let UpdateRequest { id: _, name: text, desc, stock: set, amount, status, stock_change: by, update_mask: _ } =
+        request;
     let change = Change {
         name: text.and_then(|text| checks.field("name", name(text))),
         description: desc.and_then(|desc| checks.field("desc", description(desc))),
-        stock: match (stock, stock_change) {
+        stock: match (set, by) {
             (Some(_), Some(_)) => checks.field("stockChange", Err("cannot be given together with stock")),
-            (Some(stock), None) => checks.field("stock", rules::count(stock)).map(StockChange::To),
-            (None, Some(change)) => Some(StockChange::By(change)),
+            (Some(units), None) => checks.field("stock", stock(units)).map(StockChange::To),
+            (None, Some(units)) => checks.field("stockChange", stock_change(units)).map(StockChange::By),
             (None, None) => None,
         },
         amount: amount.and_then(|amount| checks.field("amount", rules::count(amount))),

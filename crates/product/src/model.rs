@@ -72,6 +72,20 @@ impl Status {
     }
 }
 
+/// Units that a stock has at most: so far from what 64 bits can hold that giving units back never gets there.
+pub(crate) const MOST_STOCK: i64 = 1_000_000_000_000;
+
+/// Reads a number of units in stock.
+pub(crate) fn stock(units: i64) -> Result<i64, Rule> {
+    if (0..=MOST_STOCK).contains(&units) { Ok(units) } else { Err("must be 0 to 1000000000000") }
+}
+
+/// Reads a number of units by which a stock changes.
+pub(crate) fn stock_change(units: i64) -> Result<i64, Rule> {
+    let fits = (-MOST_STOCK..=MOST_STOCK).contains(&units);
+    if fits { Ok(units) } else { Err("must be -1000000000000 to 1000000000000") }
+}
+
 /// Reads a product's name.
 pub(crate) fn name(text: String) -> Result<String, Rule> {
     domain::rules::name(text, 255, "must be 1 to 255 characters, not all blank, without control characters")

@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use domain::{Page, fault};
 
 use crate::error::Error;
-use crate::model::{Change, Filter, NewProduct, Product, Status, StockChange};
+use crate::model::{Change, Filter, MOST_STOCK, NewProduct, Product, Status, StockChange};
 use crate::schema::{products, reservations};
 
 /// product.rpc's schema for both databases.
@@ -145,8 +145,8 @@ impl Store {
                 diesel::update(products::table.find(id)).set(columns).execute(conn).await?;
             }
             if by != 0 {
-                // From here to there the sum is a number of units, which 64 bits can hold.
-                let (least, most) = (by.saturating_neg().max(0), i64::MAX - by.max(0));
+                // From here to there the sum is a number of units that a stock may have.
+                let (least, most) = if by < 0 { (-by, i64::MAX) } else { (0, MOST_STOCK - by) };
                 let able = products::table.find(id).filter(products::stock.between(least, most));
                 let changed = diesel::update(able).set(products::stock.eq(products::stock + by)).execute(conn).await?;
                 if changed == 0 && diesel::select(exists(products::table.find(id))).get_result(conn).await? {
@@ -231,7 +231,7 @@ fn too_much(product: i64, by: i64) -> Error {
     if by < 0 {
         return Error::OutOfStock { product, quantity: by.unsigned_abs() };
     }
-    rpc::Invalid::field("stockChange", "makes the stock larger than 64 bits can hold").into()
+    rpc::Invalid::field("stockChange", "makes the stock larger than 1000000000000").into()
 }
 
 /// A text that stands for itself in a pattern.

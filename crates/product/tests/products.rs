@@ -161,15 +161,23 @@ async fn a_change_of_the_stock_ends_at_the_numbers_edges() {
     on_service(async |service| {
         let id = service.create(5, 1).await.id;
         let by = |by| service.update(UpdateRequest { stock_change: Some(by), name: Some("New".into()), ..change(id) });
+        let most = 1_000_000_000_000;
         assert_eq!(by(-5).await.unwrap().stock, 0);
-        for less in [-1, i64::MIN] {
+        for less in [-1, -most] {
             assert_eq!(by(less).await.unwrap_err().code(), Code::FailedPrecondition);
         }
-        assert_eq!(by(i64::MAX).await.unwrap().stock, i64::MAX);
-        assert_eq!(fields(&by(1).await.unwrap_err()), ["stockChange"]);
-        assert_eq!(by(-i64::MAX).await.unwrap().stock, 0);
+        assert_eq!(by(most).await.unwrap().stock, most);
+        for more in [1, most, i64::MAX, i64::MIN] {
+            assert_eq!(fields(&by(more).await.unwrap_err()), ["stockChange"]);
+        }
+        // What an order holds comes back to a full stock.
+        service.reserve(7, id, 5).await.unwrap();
+        service.update(UpdateRequest { stock: Some(most), ..change(id) }).await.unwrap();
+        service.release(7).await.unwrap();
+        assert_eq!(service.stock(id).await, most + 5);
+        assert_eq!(by(-most).await.unwrap().stock, 5);
         // Nothing of a change that was refused is kept.
-        let refused = UpdateRequest { stock_change: Some(-1), name: Some("Kept?".into()), ..change(id) };
+        let refused = UpdateRequest { stock_change: Some(-9), name: Some("Kept?".into()), ..change(id) };
         assert_eq!(service.update(refused).await.unwrap_err().code(), Code::FailedPrecondition);
         assert_eq!(service.detail(id).await.unwrap().name, "New");
     })
@@ -188,6 +196,7 @@ async fn every_broken_field_is_named() {
             (change(0), "id"),
             (UpdateRequest { name: Some(String::new()), ..change(1) }, "name"),
             (UpdateRequest { stock: Some(-1), ..change(1) }, "stock"),
+            (UpdateRequest { stock: Some(i64::MAX), ..change(1) }, "stock"),
             (UpdateRequest { amount: Some(-1), ..change(1) }, "amount"),
             (UpdateRequest { status: Some(-1), ..change(1) }, "status"),
             (UpdateRequest { stock: Some(1), stock_change: Some(1), ..change(1) }, "stockChange"),

@@ -10,11 +10,13 @@ mod memory;
 mod other;
 mod report;
 mod sampling;
+mod shop;
 mod startup;
 mod system;
 mod token;
 mod traffic;
 mod viewer;
+mod wire;
 
 use std::panic;
 use std::process::ExitCode;
@@ -27,10 +29,11 @@ const MALL: &str = env!("CARGO_BIN_EXE_mall");
 /// Measures one group of budgets.
 type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Measure); 7] = [
+const GROUPS: [(&str, Measure); 8] = [
     ("startup", startup::measure),
     ("memory", memory::measure),
     ("gateway", gateway::measure),
+    ("shop", shop::measure),
     ("sampling", sampling::measure),
     ("layers", layers::measure),
     ("token", token::measure),
@@ -71,6 +74,12 @@ fn caught(measure: Measure) -> anyhow::Result<Vec<Row>> {
 /// Runs a measurement on one thread, which is thus the only one that a client takes.
 fn on_one_thread(measurement: impl Future<Output = anyhow::Result<Vec<Row>>>) -> anyhow::Result<Vec<Row>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measurement)
+}
+
+/// The value that 99 of 100 do not exceed.
+fn p99(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get((values.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 /// The middle one of several measurements.

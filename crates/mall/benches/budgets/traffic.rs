@@ -98,6 +98,8 @@ pub(crate) struct Load {
     pub(crate) per_second: f64,
     /// The share of one core that the client took: at 1, it is the client that is measured.
     pub(crate) client: f64,
+    /// The time that 99 of 100 calls did not exceed, in milliseconds.
+    pub(crate) p99: f64,
 }
 
 /// Every client calls again and again, for as long as is said.
@@ -105,21 +107,24 @@ pub(crate) async fn load<C: Call>(clients: &[C], time: Duration) -> anyhow::Resu
     let cpu = system::cpu(std::process::id())?;
     let start = Instant::now();
     let calling = clients.iter().cloned().map(|mut client| async move {
-        let mut calls = 0_u32;
+        let mut times = Vec::new();
         while start.elapsed() < time {
+            let start = Instant::now();
             client.call().await?;
-            calls += 1;
+            times.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        anyhow::Ok(f64::from(calls))
+        anyhow::Ok(times)
     });
     let mut tasks: JoinSet<_> = calling.collect();
-    let mut calls = 0.0;
+    let mut times = Vec::new();
     while let Some(called) = tasks.join_next().await {
-        calls += called??;
+        times.extend(called??);
     }
     let seconds = start.elapsed().as_secs_f64();
     let cpu = system::cpu(std::process::id())? - cpu;
-    Ok(Load { calls, per_second: calls / seconds, client: cpu.as_secs_f64() / seconds })
+    #[expect(clippy::cast_precision_loss, reason = "a number of calls is small")]
+    let calls = times.len() as f64;
+    Ok(Load { calls, per_second: calls / seconds, client: cpu.as_secs_f64() / seconds, p99: crate::p99(times) })
 }
 
 /// The median time of one call in microseconds, with one client.

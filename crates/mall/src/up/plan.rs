@@ -113,8 +113,8 @@ impl Plan {
         }
         let viewer = plan.viewer_address("otlp_grpc").map(|address| format!("http://{address}").parse());
         let collector = options.otlp.clone().map(Ok).or(viewer).transpose()?;
-        let settings: Vec<_> =
-            plan.members.iter().map(|member| plan.settings(member, data, collector.as_ref())).collect();
+        let settings = |member| plan.settings(member, data, options.postgres.as_deref(), collector.as_ref());
+        let settings: Vec<_> = plan.members.iter().map(settings).collect();
         let shared = shared(options);
         for (member, settings) in plan.members.iter_mut().zip(settings) {
             let mut own = sources.clone();
@@ -132,14 +132,24 @@ impl Plan {
         Ok(plan)
     }
 
-    fn settings(&self, member: &Member, data: &DataDir, collector: Option<&Uri>) -> Vec<(&'static str, String)> {
+    fn settings(
+        &self,
+        member: &Member,
+        data: &DataDir,
+        postgres: Option<&str>,
+        collector: Option<&Uri>,
+    ) -> Vec<(&'static str, String)> {
         let mut settings: Vec<_> = member.addresses.iter().map(|(key, at)| (*key, at.to_string())).collect();
         settings.extend(member.service.alone.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let peers = member.service.calls.iter().filter_map(|(key, name)| Some((*key, self.find(name)?)));
         settings.extend(peers.map(|(key, peer)| (key, format!("http://{}", peer.main()))));
         if member.service.is_domain() {
             let domain = member.service.name.trim_end_matches(".rpc");
-            settings.push(("database", format!("sqlite:{}", data.path().join(format!("{domain}.db")).display())));
+            let database = match postgres {
+                Some(server) => format!("{server}/{domain}"),
+                None => format!("sqlite:{}", data.path().join(format!("{domain}.db")).display()),
+            };
+            settings.push(("database", database));
             settings.push(("auth.keys", data.keys().display().to_string()));
         }
         match collector {

@@ -72,4 +72,9 @@ async fn an_order_is_cancelled_whatever_is_struck() {
         books.balance(&[(product, 1000)]);
         assert_eq!(books.with_status(6), index + 1, "{place}: {books:#?}");
     }
+    let metrics = mall.get(&format!("http://{}/metrics", mall.address("order.rpc", "admin"))).await;
+    let metrics = String::from_utf8_lossy(metrics.body());
+    for name in ["mall_recovery_waiting", "mall_recovery_age"] {
+        assert!(metrics.contains(name) && metrics.contains(r#"kind="order recovery""#), "{metrics}");
+    }
 }

@@ -92,6 +92,11 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Makes an empty database.
+    pub async fn create(&self, database: &str) {
+        super::administer(self, &format!("create database \"{database}\"")).await;
+    }
+
     /// Stops the server as an administrator would, and keeps its data.
     pub fn stop(&mut self) -> Result<(), String> {
         self.order("stop")?;
