@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Sources;
 use crate::services::{self, Service};
-use crate::{demo, keys, migrate, serve, show, up};
+use crate::shop::Whereabouts;
+use crate::{demo, keys, load, migrate, serve, show, up};
 
 /// An online shop as gRPC services, every request traced from end to end.
 #[derive(Debug, Parser)]
@@ -16,6 +17,7 @@ use crate::{demo, keys, migrate, serve, show, up};
 Start here:
   mall up      everything on this machine
   mall demo    in a second terminal: one shopper, and where to see each request's trace
+  mall load    and many of them, and how long they wait
 
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.")]
 pub(crate) struct Cli {
@@ -72,12 +74,24 @@ Examples:
   mall keys --rotate user.rpc               a new key beside the one in use
   mall keys --kubernetes | kubectl apply -f -")]
     Keys(keys::Options),
-    /// One shopper: registers, logs in, asks who they are; prints each step and its trace
+    /// One shopper: registers, logs in, orders, pays; prints each step and its trace
     #[command(after_help = "\
 Examples:
-  mall demo
-  mall demo --url http://127.0.0.1:8000 --viewer http://127.0.0.1:5000")]
-    Demo(demo::Options),
+  mall demo                                 through the mall that runs with its data in .mall
+  mall demo --data-dir /tmp/m               through the one whose data is there
+  mall demo --viewer http://127.0.0.1:16686 with links to your own Jaeger")]
+    Demo(Whereabouts),
+    /// Many shoppers at a fixed rate: prints how long each operation took, and what failed
+    #[command(after_help = "\
+Examples:
+  mall load                                 50 users, 50 operations a second, for 10 s
+  mall load --users 200 --rate 500 --duration 1m
+  mall load --mix pay=1                     whole checkouts alone
+
+Operations are due at fixed times, whatever the mall does; a time is counted from when its operation was due, and failed
+ones count too. No more than 10000 are under way at once. Ctrl-C ends early and still prints the table.
+The exit code is 1 if any operation failed.")]
+    Load(load::Options),
     /// Shows what a service would run with, secrets masked, and where each value comes from
     #[command(after_help = "\
 Examples:
@@ -116,7 +130,8 @@ impl Cli {
             Command::Serve { service, files } => serve::run(service, &files.sources()),
             Command::Migrate { services, files } => migrate::run(&services, &files.sources()),
             Command::Keys(options) => keys::run(&options),
-            Command::Demo(options) => demo::run(&options),
+            Command::Demo(whereabouts) => demo::run(&whereabouts),
+            Command::Load(options) => load::run(&options),
             Command::Config { service, files } => show::run(service, &files.sources()),
         }
     }

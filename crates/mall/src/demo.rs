@@ -5,102 +5,92 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::Full;
-use serde_json::{Value, json};
+use proto::order::v1::Order;
+use proto::pay::v1::{CallbackResponse, Payment};
+use proto::product::v1::ListResponse;
+use proto::user::v1::{LoginResponse, RegisterResponse, UserInfoResponse};
+use serde::de::DeserializeOwned;
 
-use crate::http as client;
+use crate::shop::{Account, Ask, Provider, Shop, Token, Whereabouts, buyable};
 
-#[derive(clap::Args, Debug)]
-pub(crate) struct Options {
-    /// Where user.api is
-    #[arg(long, env = "MALL_URL", value_name = "URL", default_value = "http://127.0.0.1:8000")]
-    url: Uri,
-    /// Where the trace viewer is, or another Jaeger
-    #[arg(long, env = "MALL_VIEWER", value_name = "URL", default_value = "http://127.0.0.1:5000")]
-    viewer: Uri,
-}
+/// The status of an order, and of a payment, that is paid.
+const PAID: i32 = 1;
 
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    if options.url.scheme_str() != Some("http") || options.url.host().is_none() {
-        bail!("`{}` cannot be called: write --url as http://HOST:PORT", options.url);
-    }
+pub(crate) fn run(whereabouts: &Whereabouts) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Shopper { options, traced: false }.shop())
+    runtime.block_on(async {
+        let mut walk = Walk { shop: Shop::new(whereabouts)?, traced: false };
+        walk.shop(whereabouts).await
+    })
 }
 
-struct Shopper<'a> {
-    options: &'a Options,
+/// A shopper's way through the mall.
+struct Walk {
+    shop: Shop,
     /// Whether any step so far has a trace.
     traced: bool,
 }
 
-impl Shopper<'_> {
-    async fn shop(mut self) -> anyhow::Result<()> {
-        let random = RandomState::new();
-        let mobile = format!("1{:010}", random.hash_one("mobile") % 10_000_000_000);
-        let password = format!("{:016x}", random.hash_one("password"));
+impl Walk {
+    async fn shop(&mut self, whereabouts: &Whereabouts) -> anyhow::Result<()> {
+        let account = Account::random();
         let mut out = std::io::stdout();
-        writeln!(out, "A shopper with the mobile number {mobile} at {}\n", trimmed(&self.options.url))?;
+        writeln!(out, "A shopper with the mobile number {} at {}\n", account.mobile, self.shop.user_api())?;
 
-        let account = json!({ "name": "Ada", "gender": 2, "mobile": mobile, "password": password });
-        self.step("register", "/api/user/register", None, &account).await?;
-        let login = json!({ "mobile": mobile, "password": password });
-        let answer = self.step("log in", "/api/user/login", None, &login).await?;
-        let token = answer["accessToken"].as_str().context("the answer to the login has no accessToken")?;
-        let user = self.step("who am I", "/api/user/userinfo", Some(token), &json!({})).await?;
+        self.step::<RegisterResponse>("register", account.register()?).await?;
+        let token = Token::new(&self.step::<LoginResponse>("log in", account.log_in()?).await?)?;
+        self.step::<UserInfoResponse>("who am I", Ask::who_am_i(&token)?).await?;
+        let order = self.buy(whereabouts, &token).await?;
 
-        writeln!(out, "\n{}", serde_json::to_string(&user)?)?;
+        writeln!(out, "\n{}", serde_json::to_string(&order)?)?;
         if self.traced {
             writeln!(out, "\n{}", self.where_traces_are().await)?;
         }
         Ok(())
     }
 
+    /// From the list of products to the paid order.
+    async fn buy(&mut self, whereabouts: &Whereabouts, token: &Token) -> anyhow::Result<Order> {
+        let products = buyable(self.step::<ListResponse>("products", Ask::products_on_sale()?).await?)?;
+        let pid = products.first().map(|product| product.id).unwrap_or_default();
+        let key = format!("demo-{:016x}", RandomState::new().hash_one("order"));
+        let order: Order = self.step("order", Ask::order(pid, 2, &key, token)?).await?;
+        let payment: Payment = self.step("pay", Ask::payment(order.id, token)?).await?;
+        let callback = Provider::load(whereabouts)?.callback(&payment)?;
+        self.step::<CallbackResponse>("callback", callback).await?;
+        let order: Order = self.step("the order", Ask::order_detail(order.id, token)?).await?;
+        if order.status != PAID {
+            bail!(
+                "the order is paid, but its status is still {}: look at the logs of pay.rpc and order.rpc",
+                order.status
+            );
+        }
+        let payment: Payment = self.step("the payment", Ask::payment_detail(payment.id, token)?).await?;
+        if payment.status != PAID {
+            bail!("the payment's status is {} after the callback: look at the log of pay.rpc", payment.status);
+        }
+        Ok(order)
+    }
+
+    async fn step<T: DeserializeOwned>(&mut self, what: &str, ask: Ask) -> anyhow::Result<T> {
+        let (method, path) = (ask.method.clone(), ask.path.clone());
+        let start = Instant::now();
+        let answer = self.shop.send(ask).await?;
+        let millis = start.elapsed().as_millis();
+        self.traced |= answer.trace.is_some();
+        let trace = match &answer.trace {
+            Some(id) => self.shop.trace_address(id),
+            None => "not sampled, so no trace".to_owned(),
+        };
+        let status = answer.status.as_u16();
+        writeln!(std::io::stdout(), "{what:11} {method} {path:18} {status} {millis:5} ms  {trace}")?;
+        answer.read().with_context(|| format!("{what} failed"))
+    }
+
     async fn where_traces_are(&self) -> String {
-        let viewer = trimmed(&self.options.viewer);
-        let request = Request::get(format!("{viewer}/")).body(Full::default());
-        if let Ok(request) = request
-            && client::send(request).await.is_ok()
-        {
+        if self.shop.has_viewer().await {
             return "The traces are there a second later.".to_owned();
         }
-        format!("Nothing answers at {viewer}: say where your Jaeger's UI is with --viewer.")
+        format!("Nothing answers at {}: say where your Jaeger's UI is with --viewer.", self.shop.viewer())
     }
-
-    async fn step(&mut self, what: &str, path: &str, token: Option<&str>, body: &Value) -> anyhow::Result<Value> {
-        let base = trimmed(&self.options.url);
-        let mut request = Request::builder().method(Method::POST).uri(format!("{base}{path}"));
-        request = request.header(header::CONTENT_TYPE, "application/json");
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let start = Instant::now();
-        let sent = client::send(request.body(Full::new(Bytes::from(body.to_string())))?).await;
-        let response = sent.with_context(|| {
-            format!("nothing answers at {base}: start the mall with `mall up`, or say where it is with --url")
-        })?;
-        let millis = start.elapsed().as_millis();
-
-        let status = response.status();
-        let told = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let sampled = told("traceresponse").is_some_and(|context| context.ends_with("-01"));
-        self.traced |= sampled;
-        let trace = match told("x-trace-id") {
-            Some(id) if sampled => format!("{}/trace/{id}", trimmed(&self.options.viewer)),
-            _ => "not sampled, so no trace".to_owned(),
-        };
-        writeln!(std::io::stdout(), "{what:9} POST {path:20} {} {millis:5} ms  {trace}", status.as_u16())?;
-        let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-        if status != StatusCode::OK {
-            bail!("{what} failed: {}", answer["message"].as_str().unwrap_or("the answer says no reason"));
-        }
-        Ok(answer)
-    }
-}
-
-/// A base address without the slash at its end.
-fn trimmed(url: &Uri) -> String {
-    url.to_string().trim_end_matches('/').to_owned()
 }

@@ -5,9 +5,11 @@ mod config;
 mod demo;
 mod http;
 mod keys;
+mod load;
 mod migrate;
 mod serve;
 mod services;
+mod shop;
 mod show;
 mod up;
 

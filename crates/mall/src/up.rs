@@ -15,6 +15,7 @@ use http::Uri;
 use rpc::lifecycle::Signals;
 
 use self::console::Console;
+pub(crate) use self::data::ADDRESSES;
 use self::data::DataDir;
 use self::fleet::Fleet;
 use self::plan::Plan;

@@ -7,6 +7,9 @@ use testkit::process::Mall;
 
 const MALL: &str = env!("CARGO_BIN_EXE_mall");
 
+/// Nothing listens there.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
 type Variables = [(&'static str, &'static str)];
 
 /// Runs a command that must end with `code`, and answers what it printed.
@@ -32,6 +35,9 @@ fn a_wrong_command_line_is_2_and_says_what_is_right() {
         (&["migrate", "viewer"], "possible values: user.rpc, product.rpc, order.rpc, pay.rpc"),
         (&["up", "--data"], "--data-dir"),
         (&["up", "--otlp", "nonsense"], "http://HOST:PORT"),
+        (&["demo", "--user-api", "https://127.0.0.1:9"], "http://HOST:PORT"),
+        (&["load", "--mix", "steal=1"], "use browse, order and pay"),
+        (&["load", "--duration", "0s"], "90s"),
         (&["dmeo"], "demo"),
     ];
     for (arguments, part) in cases {
@@ -140,22 +146,41 @@ fn a_database_is_migrated_twice_without_harm() {
 #[tokio::test]
 async fn a_demo_shows_each_step_and_its_trace() {
     let dir = tempfile::tempdir().unwrap();
-    let text = run(&["demo", "--url", "http://127.0.0.1:9"], &[], dir.path(), 1);
+    let text = run(&["demo", "--user-api", NOWHERE], &[], dir.path(), 1);
     assert!(text.contains("nothing answers at http://127.0.0.1:9") && text.contains("mall up"), "{text}");
-    let text = run(&["demo", "--url", "https://127.0.0.1:9"], &[], dir.path(), 1);
-    assert!(text.contains("http://HOST:PORT"), "{text}");
 
     let mall = Mall::of(MALL).start().await;
-    let (api, viewer) = (mall.url("user.api"), mall.url("viewer"));
-    let text = run(&["demo", "--url", &api, "--viewer", &viewer], &[], dir.path(), 0);
-    assert_eq!(text.matches(&format!("{viewer}/trace/")).count(), 3, "{text}");
-    assert!(text.contains("/api/user/userinfo") && text.contains("\"name\":\"Ada\""), "{text}");
+    let (data, viewer) = (mall.data().display().to_string(), mall.url("viewer"));
+    let text = run(&["demo", "--data-dir", &data], &[], dir.path(), 0);
+    assert_eq!(text.matches(&format!("{viewer}/trace/")).count(), 9, "{text}");
+    assert!(text.contains("/api/pay/callback") && text.contains("\"status\":1,\"quantity\":\"2\""), "{text}");
     assert!(text.contains("The traces are there"), "{text}");
-    let text = run(&["demo", "--url", &api, "--viewer", "http://127.0.0.1:9"], &[], dir.path(), 0);
+    let text = run(&["demo", "--data-dir", &data, "--viewer", NOWHERE], &[], dir.path(), 0);
     assert!(text.contains("Nothing answers at http://127.0.0.1:9") && !text.contains("are there"), "{text}");
+    let text = run(&["demo", "--data-dir", &data, "--keys", "none"], &[], dir.path(), 1);
+    assert!(text.contains("--keys"), "{text}");
 
     let unsampled = Mall::of(MALL).variable("MALL__TELEMETRY__SAMPLER", "0").start().await;
-    let text = run(&["demo", "--url", &unsampled.url("user.api")], &[], dir.path(), 0);
-    assert_eq!(text.matches("not sampled, so no trace").count(), 3, "{text}");
+    let data = unsampled.data().display().to_string();
+    let text = run(&["demo", "--data-dir", &data], &[], dir.path(), 0);
+    assert_eq!(text.matches("not sampled, so no trace").count(), 9, "{text}");
     assert!(!text.contains("are there") && !text.contains("Nothing answers"), "{text}");
+}
+
+#[tokio::test]
+async fn a_load_is_a_table_and_fails_when_an_operation_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let mall = Mall::of(MALL).start().await;
+    let data = mall.data().display().to_string();
+    let load = |flags: &[&str], code| {
+        let few = ["load", "--data-dir", &data, "--users", "2", "--rate", "20", "--duration", "1s"];
+        run(&[&few[..], flags].concat(), &[], dir.path(), code)
+    };
+    let text = load(&["--mix", "browse=1,order=1,pay=1"], 0);
+    assert!(text.contains("20 operations in") && text.contains(", 0 failed"), "{text}");
+    assert!(["browse", "order", "pay", "  callback"].iter().all(|row| text.contains(&format!("\n{row} "))), "{text}");
+    assert!(text.contains(&format!("the slowest pay: {}/trace/", mall.url("viewer"))), "{text}");
+
+    let text = load(&["--mix", "pay=1", "--pay-api", NOWHERE], 1);
+    assert!(text.contains("20 x connect") && text.contains("mall: 20 of 20 operations failed"), "{text}");
 }

@@ -41,9 +41,9 @@ fn is_method(name: &str) -> bool {
     name.split_once('/').is_some_and(|(service, method)| part(service) && part(method))
 }
 
-/// The name of a gRPC code as the conventions write it.
-fn code_name(code: tonic::Code) -> &'static str {
-    match code {
+/// The name of a gRPC code, given by its number, as the conventions write it.
+pub fn code_name(code: impl Into<tonic::Code>) -> &'static str {
+    match code.into() {
         tonic::Code::Ok => "OK",
         tonic::Code::Cancelled => "CANCELLED",
         tonic::Code::Unknown => "UNKNOWN",

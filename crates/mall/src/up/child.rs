@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::console::Console;
-use crate::http as client;
+use crate::http::Client;
 use crate::serve::SUPERVISED;
 
 /// The wait before the first new start; it doubles with each crash that follows.
@@ -128,10 +128,11 @@ impl Keeper {
 
 /// Asks every few milliseconds: a start is a matter of tens of them.
 async fn until_ready(admin: SocketAddr) {
+    let client = Client::new();
     loop {
         let request = Request::get(format!("http://{admin}/readyz")).body(Full::<Bytes>::default());
         if let Ok(request) = request
-            && client::send(request).await.is_ok_and(|answer| answer.status() == StatusCode::OK)
+            && client.send(request).await.is_ok_and(|answer| answer.status() == StatusCode::OK)
         {
             return;
         }

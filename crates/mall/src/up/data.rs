@@ -64,7 +64,7 @@ impl DataDir {
 
     /// Writes where everything is, all at once, for programs that wait for it.
     pub(super) fn write_addresses(&self, addresses: &Value) -> anyhow::Result<()> {
-        let new = self.path.join("addresses.json.new");
+        let new = self.path.join(format!("{ADDRESSES}.new"));
         fs::write(&new, format!("{addresses:#}\n"))?;
         fs::rename(new, self.path.join(ADDRESSES))?;
         Ok(())
@@ -76,7 +76,8 @@ impl DataDir {
     }
 }
 
-const ADDRESSES: &str = "addresses.json";
+/// Where everything is, for as long as it runs.
+pub(crate) const ADDRESSES: &str = "addresses.json";
 
 #[cfg(test)]
 mod tests {

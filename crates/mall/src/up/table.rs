@@ -1,6 +1,7 @@
 //! What `mall up` says when all is ready: one table of addresses, and what to do with them.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use super::data::DataDir;
@@ -23,7 +24,7 @@ pub(super) fn print(plan: &Plan, data: &DataDir, took: Duration) {
         }
     }
     text.push_str("\nTry in another terminal:\n");
-    for line in next(plan) {
+    for line in next(plan, data) {
         text.push_str(&format!("  {line}\n"));
     }
     text.push_str("\nCtrl-C stops everything.\n\n");
@@ -32,17 +33,21 @@ pub(super) fn print(plan: &Plan, data: &DataDir, took: Duration) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// What to try, with the addresses that this mall has.
-fn next(plan: &Plan) -> Vec<String> {
+/// What to try, with the data and the addresses that this mall has.
+fn next(plan: &Plan, data: &DataDir) -> Vec<String> {
     let mall = std::env::args().next().unwrap_or_else(|| "mall".to_owned());
     let mut lines = Vec::new();
     let at = |name| plan.members.iter().find(|member| member.service.name == name).map(Member::main);
     if let Some(api) = at("user.api") {
-        let viewer = plan.viewer().unwrap_or_else(|| "http://YOUR-JAEGER:16686".to_owned());
-        let viewer = format!(" --viewer {viewer}");
-        let usual = api.port() == 8000 && plan.viewer().is_some_and(|url| url.ends_with(":5000"));
-        let flags = if usual { String::new() } else { format!(" --url http://{api}{viewer}") };
+        let mut flags = String::new();
+        if data.path() != Path::new(".mall") {
+            flags.push_str(&format!(" --data-dir {}", data.path().display()));
+        }
+        if plan.viewer().is_none() {
+            flags.push_str(" --viewer http://YOUR-JAEGER:16686");
+        }
         lines.push(format!("{mall} demo{flags}"));
+        lines.push(format!("{mall} load{flags}"));
         lines.push(format!("open http://{api}/docs"));
     }
     lines.extend(at("user.rpc").map(|rpc| format!("grpcurl -plaintext {rpc} list")));
