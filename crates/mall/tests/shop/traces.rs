@@ -7,7 +7,7 @@ use testkit::process::{Mall, json as body};
 use testkit::shopper::trace_id;
 use testkit::trace::Trace;
 
-use crate::support::{Customer, Faults, mall, number};
+use crate::support::{Customer, Faults, MALL, mall, number};
 
 /// The trace, once these services have a part in it and it is whole.
 async fn whole(mall: &Mall, id: &str, services: &[&str]) -> Trace {
@@ -49,6 +49,43 @@ async fn a_purchase_is_seen_through_all_services() {
     assert_eq!(trace.roots()[0].name, "POST /api/pay/callback");
     let told = ["pay.api server", "pay.api client", "pay.rpc server", "pay.rpc client", "order.rpc server"];
     assert_eq!(path_to(&trace, "UPDATE orders"), [&told[..], &["order.rpc client"]].concat());
+}
+
+/// All traces that begin with this operation, as many as there are to be.
+async fn all(mall: &Mall, service: &str, operation: &str, count: usize) -> Vec<Trace> {
+    let encoded = operation.replace(' ', "%20").replace('/', "%2F");
+    let query = format!("service={service}&operation={encoded}&limit={}&lookback=1h", 2 * count);
+    let url = format!("{}/api/traces?{query}", mall.url("viewer"));
+    testkit::eventually(&format!("{count} traces of {operation} are whole"), async || {
+        let found: Value = serde_json::from_slice(mall.get(&url).await.body()).ok()?;
+        let traces = found["data"].as_array()?.iter().map(|trace| Trace::from_jaeger(&json!({ "data": [trace] })));
+        let traces: Vec<Trace> = traces.collect::<Option<_>>()?;
+        let is_whole = |trace: &Trace| trace.roots().len() == 1 && trace.orphans().is_empty();
+        (traces.len() == count && traces.iter().all(is_whole)).then_some(traces)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_checkouts_are_a_thousand_whole_traces() {
+    let mall = mall(None).start().await;
+    let load = tokio::process::Command::new(MALL)
+        .args(["load", "--users", "5", "--rate", "40", "--duration", "25s", "--mix", "pay=1", "--data-dir"])
+        .arg(mall.data())
+        .output()
+        .await
+        .unwrap();
+    assert!(load.status.success(), "{}", String::from_utf8_lossy(&load.stdout));
+    for (service, operation, services) in [
+        ("order.api", "POST /api/order/create", ["order.api", "order.rpc", "product.rpc"]),
+        ("pay.api", "POST /api/pay/create", ["order.rpc", "pay.api", "pay.rpc"]),
+        ("pay.api", "POST /api/pay/callback", ["order.rpc", "pay.api", "pay.rpc"]),
+    ] {
+        for trace in all(&mall, service, operation, 1000).await {
+            let named: BTreeSet<_> = trace.spans.iter().map(|span| span.service.as_str()).collect();
+            assert_eq!(named, BTreeSet::from(services), "{trace:#?}");
+        }
+    }
 }
 
 /// The services with which a trace's spans of this name are linked to, by the trace that they point at.
