@@ -7,18 +7,23 @@ const byId = (id) => document.getElementById(id);
 const resolve = (api, schema) =>
   schema?.$ref ? schema.$ref.split("/").slice(1).reduce((at, key) => at[key], api) : schema ?? {};
 
-const typeOf = (schema) => schema.$ref ? schema.$ref.split(".").pop() : [schema.type, schema.format].filter(Boolean).join(" ");
+/** The types of a schema, the usual one first; that a field may be absent goes without saying. */
+const typesOf = (schema) => [schema.type ?? []].flat().filter((type) => type !== "null");
+
+const typeOf = (schema) =>
+  schema.$ref ? schema.$ref.split(".").pop() : [typesOf(schema).join(" or "), schema.format].filter(Boolean).join(" ");
 
 /** An example that has every field of a schema. */
 function example(api, schema, depth = 0) {
   const it = resolve(api, schema);
   if (it.enum) return it.enum[0];
-  if (it.type === "object" && depth < 4) {
+  const [type] = typesOf(it);
+  if (type === "object" && depth < 4) {
     return Object.fromEntries(Object.entries(it.properties ?? {}).map(([name, field]) => [name, example(api, field, depth + 1)]));
   }
-  if (it.type === "array") return [];
-  if (it.type === "integer" || it.type === "number") return 0;
-  if (it.type === "boolean") return false;
+  if (type === "array") return [];
+  if (type === "integer" || type === "number") return 0;
+  if (type === "boolean") return false;
   return it.format === "int64" || it.format === "uint64" ? "0" : "";
 }
 

@@ -1,8 +1,11 @@
-//! Completes the OpenAPI document with what `rest_over_grpc` leaves out: comments, who may call, refusals.
+//! Completes the OpenAPI document with what `rest_over_grpc` leaves out: comments, who may call, refusals, what is read.
+
+mod fields;
+mod refusals;
 
 use std::error::Error;
 
-use prost_reflect::{DescriptorPool, FileDescriptor, MethodDescriptor, ServiceDescriptor};
+use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 use serde_json::{Map, Value, json};
 
 use crate::rest::bindings;
@@ -26,7 +29,7 @@ pub(crate) fn complete(document: &str, pool: &DescriptorPool, package: &str) -> 
         }
     }
     let components = document["components"].as_object_mut().ok_or("the OpenAPI document has no components")?;
-    complete_components(components, pool);
+    complete_components(components, pool, &services);
     Ok(serde_json::to_string_pretty(&document)?)
 }
 
@@ -44,20 +47,31 @@ fn complete_operation(
     operation.insert("summary".to_owned(), summary.trim_end_matches('.').into());
     operation.insert("description".to_owned(), comment.as_str().into());
     operation.insert("tags".to_owned(), json!([method.parent_service().name()]));
-    if let Some(body) = operation.get_mut("requestBody") {
-        // Without a body the message is empty, which is well for a message that has nothing to say.
-        body["required"] = (method.input().fields().len() > 0).into();
+    let body = operation.get_mut("requestBody");
+    let has_body = body.is_some();
+    if let Some(body) = body {
+        // Without a body the message is empty; what it must have is for the service to say.
+        body["required"] = false.into();
+    }
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        complete_parameter(parameter, &method.input());
     }
 
     let public = is_public(pool, method)?;
     operation.insert("security".to_owned(), if public { json!([]) } else { json!([{ "bearer": [] }]) });
     let responses = operation["responses"].as_object_mut().ok_or("an operation has no responses")?;
-    responses.insert("400".to_owned(), json!({ "$ref": "#/components/responses/BadRequest" }));
-    if !public {
-        responses.insert("401".to_owned(), json!({ "$ref": "#/components/responses/Unauthenticated" }));
-        responses.insert("403".to_owned(), json!({ "$ref": "#/components/responses/PermissionDenied" }));
-    }
+    responses.extend(refusals::of(&comment, has_body, public));
     Ok(())
+}
+
+/// Says of a parameter what is said of the field that it sets.
+fn complete_parameter(parameter: &mut Value, message: &MessageDescriptor) {
+    let name = parameter["name"].as_str().unwrap_or_default();
+    let field = message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name));
+    if let Some(field) = field {
+        fields::parameter(&mut parameter["schema"], &field);
+        describe(parameter, comment(&field.parent_file(), field.path()));
+    }
 }
 
 fn is_public(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<bool, Box<dyn Error>> {
@@ -71,11 +85,19 @@ fn is_public(pool: &DescriptorPool, method: &MethodDescriptor) -> Result<bool, B
     Ok(public.unwrap_or(false))
 }
 
-fn complete_components(components: &mut Map<String, Value>, pool: &DescriptorPool) {
+fn complete_components(components: &mut Map<String, Value>, pool: &DescriptorPool, services: &[ServiceDescriptor]) {
+    let methods = || services.iter().flat_map(ServiceDescriptor::methods);
+    let read = fields::reachable(methods().map(|method| method.input()));
+    let written = fields::reachable(methods().map(|method| method.output()));
     let schemas = components.get_mut("schemas").and_then(Value::as_object_mut);
     for (name, schema) in schemas.into_iter().flatten() {
         if let Some(message) = pool.get_message_by_name(name) {
             describe(schema, comment(&message.parent_file(), message.path()));
+            if read.contains(name) {
+                fields::read(schema, &message);
+            } else if written.contains(name) {
+                fields::written(schema, &message);
+            }
             for field in message.fields() {
                 describe(&mut schema["properties"][field.json_name()], comment(&field.parent_file(), field.path()));
             }
@@ -90,14 +112,7 @@ fn complete_components(components: &mut Map<String, Value>, pool: &DescriptorPoo
         "securitySchemes".to_owned(),
         json!({ "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": bearer } }),
     );
-    components.insert(
-        "responses".to_owned(),
-        json!({
-            "BadRequest": refusal("The request is not well formed or breaks a rule; `details` name the fields."),
-            "Unauthenticated": refusal("The token is missing, wrong or has ended."),
-            "PermissionDenied": refusal("The token is good, but its owner may not do this."),
-        }),
-    );
+    components.insert("responses".to_owned(), refusals::all().into());
 }
 
 fn describe(schema: &mut Value, comment: String) {
@@ -121,11 +136,6 @@ fn status_schema() -> Value {
         },
         "required": ["code", "message"],
     })
-}
-
-fn refusal(description: &str) -> Value {
-    let schema = json!({ "$ref": "#/components/schemas/google.rpc.Status" });
-    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
 }
 
 /// The comment before the element at `path` of a file, in one line per paragraph.

@@ -75,3 +75,46 @@ fn openapi_lists_every_route_with_its_comments_and_security() {
     let password = &document["components"]["schemas"]["mall.user.v1.RegisterRequest"]["properties"]["password"];
     assert_eq!(password["description"], "6 to 128 characters.");
 }
+
+#[test]
+fn openapi_has_the_refusals_of_a_method_and_no_others() {
+    let document: Value = serde_json::from_str(proto::openapi::USER).unwrap();
+    let refusals = |method: &str, path: &str| {
+        let responses = document["paths"][path][method]["responses"].as_object().unwrap();
+        let refusals = responses.keys().filter(|status| status.starts_with('4')).cloned();
+        refusals.collect::<Vec<_>>().join(" ")
+    };
+    // A body; no token, but a comment that names AlreadyExists.
+    assert_eq!(refusals("post", "/api/user/register"), "400 408 409 413 415 429 431");
+    // No token, but a comment that names Unauthenticated.
+    assert_eq!(refusals("post", "/api/user/login"), "400 401 408 413 415 429 431");
+    // No body, a token, and a comment that names NotFound.
+    assert_eq!(refusals("get", "/api/user/userinfo"), "400 401 403 404 429 431");
+    let named =
+        document["paths"].as_object().unwrap().values().flat_map(|methods| methods.as_object().unwrap().values());
+    for response in named.flat_map(|operation| operation["responses"].as_object().unwrap().values()) {
+        if let Some(name) = response["$ref"].as_str() {
+            assert!(document.pointer(&name[1..]).is_some(), "{name} is nowhere");
+        }
+    }
+}
+
+#[test]
+fn openapi_allows_what_json_takes() {
+    let document: Value = serde_json::from_str(proto::openapi::PRODUCT).unwrap();
+    let schema = |name: &str| &document["components"]["schemas"][format!("mall.product.v1.{name}")];
+    let update = schema("UpdateRequest");
+    assert_eq!(update["additionalProperties"], false);
+    let types = |field: &str| &update["properties"][field]["type"];
+    assert_eq!(types("id"), &json!(["string", "integer"]));
+    assert_eq!(types("status"), &json!(["integer", "string", "null"]));
+    assert_eq!(types("name"), &json!(["string", "null"]));
+    assert_eq!(types("updateMask"), &json!(["string", "null"]));
+    // An answer has all its fields, and may come to have more.
+    let product = schema("Product");
+    assert_eq!(product["required"], json!(["id", "name", "desc", "stock", "amount", "status"]));
+    assert_eq!(product["properties"]["id"]["type"], "string");
+    assert_eq!(product["additionalProperties"], Value::Null);
+    let id = &document["paths"]["/api/product/{id}"]["get"]["parameters"][0];
+    assert_eq!((&id["name"], &id["schema"]["pattern"]), (&"id".into(), &"^-?[0-9]+$".into()));
+}
