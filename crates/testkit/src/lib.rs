@@ -10,6 +10,7 @@ pub mod jaeger;
 pub mod part;
 pub mod process;
 pub mod requirement;
+pub mod schemathesis;
 pub mod service;
 pub mod shopper;
 pub mod trace;

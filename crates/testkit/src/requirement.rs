@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
-/// Says that `part` (`postgres`, `jaeger`, `zipkin`, `chromium`) is missing and why; the caller then skips its test.
+/// Says that `part` (`postgres`, `jaeger`, `zipkin`, `chromium`, ..) is missing and why; the caller then skips its test.
 ///
 /// # Panics
 ///
