@@ -51,6 +51,15 @@ impl Caller {
         matches!(self, Self::User { role: Role::Admin, .. })
     }
 
+    /// Whether the caller may see what belongs to the user `owner`: that user, an admin, or a service that the method admits.
+    pub fn may_see(&self, owner: i64) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::User { id, role } => *id == owner || *role == Role::Admin,
+            Self::Service(_) => true,
+        }
+    }
+
     /// The id of the user who calls, or the status that says why there is none.
     pub fn user_id(&self) -> Result<i64, Status> {
         match self {

@@ -1,4 +1,5 @@
-//! Places between two steps of a service's work, where a test kills the process as a power cut would.
+//! Places between two steps of a service's work, where a test kills the process, as a system does that is out of
+//! memory.
 //!
 //! A test that has the directory `MALL_FAULTS` arms a place by making a file with its name; the first process to come by
 //! removes it and dies. Without the feature `faults` a place is nothing.

@@ -2,9 +2,9 @@
 
 use rpc::Rule;
 
-/// An id that a database has assigned.
-pub fn id(id: i64) -> Result<i64, Rule> {
-    if id > 0 { Ok(id) } else { Err("must be 1 or more") }
+/// An id that a database has assigned, or a number of things that is not nothing.
+pub fn positive(number: i64) -> Result<i64, Rule> {
+    if number > 0 { Ok(number) } else { Err("must be 1 or more") }
 }
 
 /// A number of units or of minor units of money.
@@ -43,7 +43,9 @@ mod tests {
 
     #[test]
     fn the_edges_are_where_they_are_said_to_be() {
-        assert!(id(1).is_ok() && id(i64::MAX).is_ok() && id(0).is_err() && id(i64::MIN).is_err());
+        assert!(
+            positive(1).is_ok() && positive(i64::MAX).is_ok() && positive(0).is_err() && positive(i64::MIN).is_err()
+        );
         assert!(count(0).is_ok() && count(i64::MAX).is_ok() && count(-1).is_err());
         assert!(agrees(None, &1).is_ok() && agrees(Some(1), &1).is_ok() && agrees(Some(0), &1).is_err());
         assert!(text("ä".repeat(3), 3, "short").is_ok() && text("ä".repeat(4), 3, "short").is_err());

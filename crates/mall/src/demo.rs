@@ -16,6 +16,9 @@ use crate::shop::{Account, Ask, Provider, Shop, Token, Whereabouts, buyable};
 /// The status of an order, and of a payment, that is paid.
 const PAID: i32 = 1;
 
+/// How many units are ordered.
+const QUANTITY: i64 = 2;
+
 pub(crate) fn run(whereabouts: &Whereabouts) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -51,10 +54,10 @@ impl Walk {
 
     /// From the list of products to the paid order.
     async fn buy(&mut self, whereabouts: &Whereabouts, token: &Token) -> anyhow::Result<Order> {
-        let products = buyable(self.step::<ListResponse>("products", Ask::products_on_sale()?).await?)?;
-        let pid = products.first().map(|product| product.id).unwrap_or_default();
+        let products = buyable(self.step::<ListResponse>("products", Ask::products_on_sale()?).await?, QUANTITY)?;
+        let product = products.first().context("there is no product")?;
         let key = format!("demo-{:016x}", RandomState::new().hash_one("order"));
-        let order: Order = self.step("order", Ask::order(pid, 2, &key, token)?).await?;
+        let order: Order = self.step("order", Ask::order(product.id, QUANTITY, &key, token)?).await?;
         let payment: Payment = self.step("pay", Ask::payment(order.id, token)?).await?;
         let callback = Provider::load(whereabouts)?.callback(&payment)?;
         self.step::<CallbackResponse>("callback", callback).await?;

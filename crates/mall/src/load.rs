@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Everybody and everything that the load needs.
 async fn gather(shop: &Shop, options: &Options) -> anyhow::Result<Crowd> {
-    let products = buyable(shop.send(Ask::products_on_sale()?).await?.read()?)?;
+    let products = buyable(shop.send(Ask::products_on_sale()?).await?.read()?, 1)?;
     let has_payments = options.mix.has(Operation::Pay);
     let provider = has_payments.then(|| Provider::load(&options.whereabouts)).transpose()?;
     let tokens = users::register(shop, options.users, &progress(options.users.into(), "users")?).await?;

@@ -7,11 +7,13 @@ mod fleet;
 mod plan;
 mod table;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use http::Uri;
+use redact::Secret;
 use rpc::lifecycle::Signals;
 
 use self::console::Console;
@@ -33,8 +35,10 @@ pub(crate) struct Options {
     #[arg(long, env = "MALL_OTLP", value_name = "URL", value_parser = collector)]
     otlp: Option<Uri>,
     /// Keeps the data in the databases `user`, `product`, `order` and `pay` of this PostgreSQL server, in place of SQLite
-    #[arg(long, env = "MALL_POSTGRES", value_name = "URL", value_parser = server)]
-    postgres: Option<String>,
+    ///
+    /// A password is better given by the variable: others on this machine see the command line.
+    #[arg(long, env = "MALL_POSTGRES", value_name = "URL", hide_env_values = true, value_parser = secret)]
+    postgres: Option<Secret<String>>,
     /// Opens the trace viewer in the browser
     #[arg(long, env = "MALL_OPEN")]
     open: bool,
@@ -48,10 +52,9 @@ fn collector(url: &str) -> Result<Uri, String> {
     uri.filter(|uri| uri.host().is_some()).ok_or_else(|| "write it as http://HOST:PORT".to_owned())
 }
 
-/// A server, without the name of a database; the services check the rest.
-fn server(url: &str) -> Result<String, String> {
-    let rest = url.strip_prefix("postgres://").filter(|rest| !rest.is_empty() && !rest.contains(['/', '?']));
-    rest.map(|_| url.to_owned()).ok_or_else(|| "write it as postgres://USER@HOST:PORT, without a database".to_owned())
+/// Whatever it is: a value that is refused here would be repeated.
+fn secret(text: &str) -> Result<Secret<String>, Infallible> {
+    Ok(Secret::new(text.to_owned()))
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {

@@ -19,7 +19,7 @@ pub(crate) fn wish(uid: i64, header: Option<String>, request: CreateRequest) -> 
     let mut checks = Checks::default();
     checks.field("uid", rules::agrees(given_uid, &uid));
     checks.field("status", rules::agrees(status, &(Status::Placed as i32)));
-    let pid = checks.field("pid", rules::id(pid));
+    let pid = checks.field("pid", rules::positive(pid));
     let quantity = checks.field("quantity", quantity(units.unwrap_or(1)));
     if let (Some(header), Some(_)) = (&header, &field) {
         checks.field("idempotencyKey", rules::agrees(field.clone(), header));
@@ -31,7 +31,7 @@ pub(crate) fn wish(uid: i64, header: Option<String>, request: CreateRequest) -> 
 /// The order, and the state that it is to have.
 pub(crate) fn update(request: &UpdateRequest) -> Result<(i64, Option<Status>), Invalid> {
     let mut checks = Checks::default();
-    let id = checks.field("id", rules::id(request.id));
+    let id = checks.field("id", rules::positive(request.id));
     let status = request.status.and_then(|status| checks.field("status", Status::parse(status)));
     checks.done(|| Some((id?, status)))
 }
@@ -48,7 +48,7 @@ pub(crate) fn agrees(request: &UpdateRequest, order: &Order) -> Result<(), Inval
 /// Which page of the orders of the user `uid`.
 pub(crate) fn page(uid: i64, request: &ListRequest) -> Result<Page, Invalid> {
     let mut checks = Checks::default();
-    let page = Page::parse(&mut checks, request.page_size, &request.page_token, &uid);
+    let page = Page::parse(&mut checks, request.page_size, &request.page_token, &uid.to_string());
     checks.done(|| page)
 }
 
@@ -56,8 +56,8 @@ pub(crate) fn page(uid: i64, request: &ListRequest) -> Result<Page, Invalid> {
 pub(crate) fn paid(request: MarkPaidRequest) -> Result<(i64, i64, i64), Invalid> {
     let MarkPaidRequest { order_id, payment_id, amount } = request;
     let mut checks = Checks::default();
-    let order = checks.field("orderId", rules::id(order_id));
-    let payment = checks.field("paymentId", rules::id(payment_id));
+    let order = checks.field("orderId", rules::positive(order_id));
+    let payment = checks.field("paymentId", rules::positive(payment_id));
     let amount = checks.field("amount", rules::count(amount));
     checks.done(|| Some((order?, payment?, amount?)))
 }

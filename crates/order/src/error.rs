@@ -25,6 +25,9 @@ pub(crate) enum Error {
     /// There were no units when the order was made.
     #[error("order {0} was rejected, for there were no units for it")]
     Rejected(i64),
+    /// Somebody else was at the same order at the same moment.
+    #[error("somebody else was faster, try again")]
+    Again,
     /// The order's state does not lead to the one that is asked for.
     #[error("order {id} is {from} and cannot become {to}")]
     State {
@@ -61,6 +64,7 @@ impl From<Error> for Status {
             Error::KeyTaken(_) => Self::already_exists(error.to_string()),
             Error::Refused(status) => Self::new(status.code(), status.message()),
             Error::Rejected(_) | Error::State { .. } | Error::Amount(_) => Self::failed_precondition(error.to_string()),
+            Error::Again => Self::aborted(error.to_string()),
             Error::Product(status) => rpc::client::failed(&status),
             Error::Db(source) => source.into(),
         }

@@ -31,16 +31,21 @@ impl Saga {
         if let Some(earlier) = self.earlier(&wish).await? {
             return self.resume(earlier).await;
         }
-        let unit_price = self.products.price(&wish).await?;
-        let amount = wish.cost(unit_price)?;
-        match self.store.begin(&wish, unit_price, amount, self.recovery.due()).await? {
-            Some(order) => self.place(order).await,
-            // The same wish came by another way at the same moment.
-            None => match self.earlier(&wish).await? {
+        match self.begin(&wish).await {
+            Ok(Some(order)) => self.place(order).await,
+            // The same wish may have come by another way meanwhile: its order is the answer, and may be what took the units.
+            other => match self.earlier(&wish).await? {
                 Some(earlier) => self.resume(earlier).await,
-                None => Err(db::Error::stored("order")("was there and is not").into()),
+                None => Err(other.err().unwrap_or(Error::Again)),
             },
         }
+    }
+
+    /// Writes down a pending order at the price of this moment; nothing if the key is taken.
+    async fn begin(&self, wish: &Wish) -> Result<Option<Order>, Error> {
+        let unit_price = self.products.price(wish).await?;
+        let amount = wish.cost(unit_price)?;
+        self.store.begin(wish, unit_price, amount, self.recovery.due()).await
     }
 
     /// The order that this wish has become before.
@@ -58,8 +63,7 @@ impl Saga {
     async fn resume(&self, order: Order) -> Result<Order, Error> {
         match order.status {
             Status::Pending => self.place(order).await,
-            Status::Rejected => Err(Error::Rejected(order.id)),
-            _ => Ok(order),
+            _ => answer(order),
         }
     }
 
@@ -69,15 +73,14 @@ impl Saga {
         match self.products.reserve(&order).await {
             Ok(()) => {
                 fault::point("order.reserved");
-                let unpaid = order.created_at.saturating_add(millis(self.unpaid));
+                let unpaid = now().saturating_add(millis(self.unpaid));
                 let placed = self.step(order, Status::Placed, Some(unpaid)).await?;
                 fault::point("order.placed");
-                Ok(placed)
+                answer(placed)
             }
             Err(Error::Refused(why)) => {
-                let order = self.step(order, Status::Rejected, None).await?;
-                // Whoever gave it up meanwhile is answered how it stands.
-                if order.status == Status::Rejected { Err(Error::Refused(why)) } else { Ok(order) }
+                let rejected = self.step(order, Status::Rejected, None).await?;
+                answer(rejected).map_err(|_| Error::Refused(why))
             }
             Err(error) => Err(error),
         }
@@ -128,6 +131,11 @@ impl Saga {
     }
 }
 
+/// What is answered to whoever wished for the order: it, wherever it stands by now, unless it was rejected.
+fn answer(order: Order) -> Result<Order, Error> {
+    if order.status == Status::Rejected { Err(Error::Rejected(order.id)) } else { Ok(order) }
+}
+
 impl Unfinished for Saga {
     type Work = Order;
     type Error = Error;
@@ -155,12 +163,12 @@ impl Unfinished for Saga {
         };
         match done {
             // It was rejected, which is an end.
-            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Ok(_) | Err(Error::Refused(_) | Error::Rejected(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn postpone(&self, id: i64, due: i64) -> Result<(), Error> {
-        self.store.postpone(id, due).await
+    async fn postpone(&self, id: i64, until: i64, due: i64) -> Result<(), Error> {
+        self.store.postpone(id, until, due).await
     }
 }

@@ -15,6 +15,6 @@ diesel::table! {
         traceparent -> Nullable<Text>,
         created_at -> BigInt,
         due_at -> Nullable<BigInt>,
-        attempts -> Integer,
+        since -> Nullable<BigInt>,
     }
 }

@@ -1,6 +1,6 @@
 //! The methods of `mall.order.v1.OrderService`: validate, call, convert.
 
-use auth::{Caller, Role};
+use auth::Caller;
 use domain::{fault, rules};
 use proto::order::v1::order_service_server::OrderService;
 use proto::order::v1::{
@@ -28,14 +28,11 @@ impl Orders {
         Self { store, saga }
     }
 
-    /// The order with this id, if the caller may see it: whose it is, is nobody else's business.
-    async fn visible(&self, id: i64, caller: &Caller) -> Result<Order, Status> {
-        let id = rules::id(id).map_err(|rule| Invalid::field("id", rule))?;
+    /// The order with this id, if it is one of `theirs`: whether there are others is nobody else's business.
+    async fn find(&self, id: i64, theirs: impl FnOnce(&Order) -> bool) -> Result<Order, Status> {
+        let id = rules::positive(id).map_err(|rule| Invalid::field("id", rule))?;
         let order = self.store.find(id).await?;
-        match caller {
-            Caller::User { id, role: Role::User } if *id != order.uid => Err(Error::NotFound(order.id).into()),
-            _ => Ok(order),
-        }
+        if theirs(&order) { Ok(order) } else { Err(Error::NotFound(id).into()) }
     }
 }
 
@@ -43,7 +40,7 @@ impl Orders {
 impl OrderService for Orders {
     async fn create(&self, request: Request<CreateRequest>) -> Result<Response<v1::Order>, Status> {
         let uid = Caller::of(&request).user_id()?;
-        let key = rpc::idempotency_key(&request)?;
+        let key = rpc::idempotency_key(&request);
         let wish = convert::wish(uid, key, request.into_inner())?;
         let order = self.saga.order(wish).await?;
         Ok(Response::new(order.into()))
@@ -64,7 +61,8 @@ impl OrderService for Orders {
     }
 
     async fn remove(&self, request: Request<RemoveRequest>) -> Result<Response<RemoveResponse>, Status> {
-        let order = self.visible(request.get_ref().id, Caller::of(&request)).await?;
+        let uid = Caller::of(&request).user_id()?;
+        let order = self.find(request.get_ref().id, |order| order.uid == uid).await?;
         if order.status.is_final() {
             self.store.hide(order.id).await?;
         } else {
@@ -74,7 +72,8 @@ impl OrderService for Orders {
     }
 
     async fn detail(&self, request: Request<DetailRequest>) -> Result<Response<v1::Order>, Status> {
-        let order = self.visible(request.get_ref().id, Caller::of(&request)).await?;
+        let caller = Caller::of(&request);
+        let order = self.find(request.get_ref().id, |order| caller.may_see(order.uid)).await?;
         Ok(Response::new(order.into()))
     }
 

@@ -1,8 +1,9 @@
 //! The orders in the database: one method, one transaction.
 
 use db::{Migrations, Pool, SkipLocked, in_transaction, with_conn};
-use diesel::dsl::{count_star, min, not};
+use diesel::dsl::{count_star, min, not, sql};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::RunQueryDsl;
 use domain::recovery::{Task, Waiting};
 use domain::{Page, now};
@@ -52,16 +53,16 @@ impl TryFrom<Row> for Order {
 struct Due {
     #[diesel(embed)]
     order: Row,
-    attempts: i32,
+    since: Option<i64>,
     traceparent: Option<String>,
 }
 
 impl TryFrom<Due> for Task<Order> {
     type Error = Error;
 
-    fn try_from(Due { order, attempts, traceparent }: Due) -> Result<Self, Error> {
+    fn try_from(Due { order, since, traceparent }: Due) -> Result<Self, Error> {
         let id = order.id;
-        Ok(Self { id, attempts: attempts.saturating_sub(1), traceparent, work: order.try_into()? })
+        Ok(Self { id, since: since.unwrap_or_else(now), traceparent, work: order.try_into()? })
     }
 }
 
@@ -139,7 +140,8 @@ impl Store {
         to: Status,
         due: Option<i64>,
     ) -> Result<Option<Order>, Error> {
-        let changes = (orders::status.eq(to as i16), orders::due_at.eq(due), orders::attempts.eq(0));
+        let none: Option<i64> = None;
+        let changes = (orders::status.eq(to as i16), orders::due_at.eq(due), orders::since.eq(none));
         let row: Option<Row> = with_conn!(self.pool, conn => {
             let there = orders::table.find(id).filter(orders::status.eq(from as i16));
             let update = diesel::update(there).set(changes);
@@ -155,7 +157,7 @@ impl Store {
             orders::status.eq(Status::Paid as i16),
             orders::payment_id.eq(payment),
             orders::due_at.eq(none),
-            orders::attempts.eq(0),
+            orders::since.eq(none),
         );
         let changed = with_conn!(self.pool, conn => {
             let payable = orders::table.find(id).filter(orders::status.eq(Status::Placed as i16));
@@ -174,11 +176,12 @@ impl Store {
 
     /// What the worker has to look at.
     pub(crate) async fn waiting(&self, now: i64) -> Result<Waiting, Error> {
-        let (count, since) = with_conn!(self.pool, conn => {
-            let due = orders::table.filter(orders::due_at.le(now));
-            due.select((count_star(), min(orders::due_at))).get_result(&mut conn).await?
-        });
-        Ok(Waiting { count, since })
+        Ok(with_conn!(self.pool, conn => {
+            let due = orders::table.filter(orders::due_at.le(now)).filter(orders::since.is_null());
+            let due = due.select((count_star(), min(orders::due_at))).get_result(&mut conn).await?;
+            let taken = orders::table.filter(orders::since.is_not_null());
+            Waiting::of(due, taken.select((count_star(), min(orders::since))).get_result(&mut conn).await?)
+        }))
     }
 
     /// Takes up orders that are due: to everybody else they are due at `until`.
@@ -189,18 +192,19 @@ impl Store {
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
-            let taken = (orders::due_at.eq(until), orders::attempts.eq(orders::attempts + 1));
+            let since = orders::since.eq(sql::<Nullable<BigInt>>("coalesce(since, due_at)"));
+            let taken = (since, orders::due_at.eq(until));
             let update = diesel::update(orders::table.filter(orders::id.eq_any(ids))).set(taken);
             Ok(update.returning(Due::as_returning()).load(conn).await?)
         });
         due?.into_iter().map(Task::try_from).collect()
     }
 
-    /// Has an order wait until `due`, if there is anything to do with it.
-    pub(crate) async fn postpone(&self, id: i64, due: i64) -> Result<(), Error> {
+    /// Has an order that was taken up until `until` wait until `due`; one that has gone on since then is left alone.
+    pub(crate) async fn postpone(&self, id: i64, until: i64, due: i64) -> Result<(), Error> {
         with_conn!(self.pool, conn => {
-            let unfinished = orders::table.find(id).filter(orders::due_at.is_not_null());
-            diesel::update(unfinished).set(orders::due_at.eq(due)).execute(&mut conn).await?
+            let taken = orders::table.find(id).filter(orders::due_at.eq(until));
+            diesel::update(taken).set(orders::due_at.eq(due)).execute(&mut conn).await?
         });
         Ok(())
     }

@@ -18,8 +18,8 @@ impl TryFrom<CallbackRequest> for Callback {
 
     fn try_from(CallbackRequest { id, uid, oid, amount, source, status }: CallbackRequest) -> Result<Self, Invalid> {
         let mut checks = Checks::default();
-        let id = checks.field("id", rules::id(id));
-        let oid = checks.field("oid", rules::id(oid));
+        let id = checks.field("id", rules::positive(id));
+        let oid = checks.field("oid", rules::positive(oid));
         let amount = checks.field("amount", rules::count(amount));
         let source = checks.field("source", if source >= 0 { Ok(source) } else { Err("must be 0 or more") });
         let outcome = checks.field("status", Outcome::parse(status));
@@ -42,7 +42,7 @@ impl Callback {
 pub(crate) fn order(uid: i64, request: &CreateRequest) -> Result<i64, Invalid> {
     let mut checks = Checks::default();
     checks.field("uid", rules::agrees(request.uid, &uid));
-    let oid = checks.field("oid", rules::id(request.oid));
+    let oid = checks.field("oid", rules::positive(request.oid));
     checks.done(|| oid)
 }
 

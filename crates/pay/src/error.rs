@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// The order is paid, or given up.
     #[error("order {0} is not to be paid")]
     NotPayable(i64),
+    /// Somebody else was at the same payment at the same moment.
+    #[error("somebody else was faster, try again")]
+    Again,
     /// A callback without a signature.
     #[error("a callback is signed: send x-signature")]
     Unsigned,
@@ -51,6 +54,7 @@ impl From<Error> for Status {
             Error::NotFound(_) | Error::NoOrder(_) => Self::not_found(error.to_string()),
             Error::NotPayable(_) | Error::Ended(_) => Self::failed_precondition(error.to_string()),
             Error::Unsigned | Error::Signature(_) => Self::unauthenticated(error.to_string()),
+            Error::Again => Self::aborted(error.to_string()),
             Error::Order(status) => rpc::client::failed(&status),
             Error::Db(source) => source.into(),
         }
@@ -66,7 +70,7 @@ impl Error {
             Self::Mismatch(_) => Some("mismatch"),
             Self::NotFound(_) => Some("unknown"),
             Self::Ended(_) => Some("state"),
-            Self::NoOrder(_) | Self::NotPayable(_) | Self::Order(_) | Self::Db(_) => None,
+            Self::NoOrder(_) | Self::NotPayable(_) | Self::Again | Self::Order(_) | Self::Db(_) => None,
         }
     }
 }

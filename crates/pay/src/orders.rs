@@ -35,7 +35,8 @@ impl Orders {
         let request = MarkPaidRequest { order_id: payment.oid, payment_id: payment.id, amount: payment.amount };
         match self.0.clone().mark_paid(request).await {
             Ok(_) => Ok(true),
-            Err(status) if matches!(status.code(), Code::FailedPrecondition | Code::NotFound) => Ok(false),
+            // Not NotFound: orders are kept, so that one which is missing is somebody's mistake and not the end of it.
+            Err(status) if status.code() == Code::FailedPrecondition => Ok(false),
             Err(status) => Err(Error::Order(status)),
         }
     }

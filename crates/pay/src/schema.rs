@@ -17,7 +17,7 @@ diesel::table! {
         payment_id -> BigInt,
         traceparent -> Nullable<Text>,
         due_at -> BigInt,
-        attempts -> Integer,
+        since -> Nullable<BigInt>,
     }
 }
 

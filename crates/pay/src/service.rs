@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use auth::{BadSignature, CallbackKey, Caller, Role};
+use auth::{BadSignature, CallbackKey, Caller};
 use domain::{recovery, rules};
 use opentelemetry::metrics::Counter;
 use proto::pay::v1::pay_service_server::PayService;
@@ -42,14 +42,18 @@ impl Payments {
         if order.status != PLACED {
             return Err(Error::NotPayable(oid));
         }
-        if let Some(payment) = self.store.begin(uid, oid, order.amount).await? {
-            return Ok(payment);
+        // The payment that was in the way may fail in between, and then it no longer is.
+        for _ in 0..2 {
+            if let Some(payment) = self.store.begin(uid, oid, order.amount).await? {
+                return Ok(payment);
+            }
+            let Some(payment) = self.store.find_of_order(oid).await? else { continue };
+            let is_this = (payment.uid, payment.amount) == (uid, order.amount);
+            // One that is settled is about to be told to order.rpc.
+            let is_pending = payment.status == model::Status::Pending;
+            return if is_this && is_pending { Ok(payment) } else { Err(Error::NotPayable(oid)) };
         }
-        match self.store.find_of_order(oid).await? {
-            Some(payment) if payment.status == model::Status::Pending => Ok(payment),
-            // It is settled, and order.rpc is about to hear of it.
-            _ => Err(Error::NotPayable(oid)),
-        }
+        Err(Error::Again)
     }
 
     /// Whether the provider signed the callback, or an admin may stand in for it.
@@ -101,12 +105,12 @@ impl PayService for Payments {
     }
 
     async fn detail(&self, request: Request<DetailRequest>) -> Result<Response<Payment>, Status> {
-        let id = rules::id(request.get_ref().id).map_err(|rule| Invalid::field("id", rule))?;
+        let id = rules::positive(request.get_ref().id).map_err(|rule| Invalid::field("id", rule))?;
         let payment = self.store.find(id).await?;
-        match Caller::of(&request) {
-            Caller::User { id: uid, role: Role::User } if *uid != payment.uid => Err(Error::NotFound(id).into()),
-            _ => Ok(Response::new(payment.into())),
+        if !Caller::of(&request).may_see(payment.uid) {
+            return Err(Error::NotFound(id).into());
         }
+        Ok(Response::new(payment.into()))
     }
 
     async fn callback(&self, request: Request<CallbackRequest>) -> Result<Response<CallbackResponse>, Status> {

@@ -3,7 +3,7 @@
 use db::{Migrations, Pool, SkipLocked, in_transaction, with_conn};
 use diesel::dsl::{count_star, min, sql};
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool, Nullable};
 use diesel_async::RunQueryDsl;
 use domain::now;
 use domain::recovery::{Task, Waiting};
@@ -111,38 +111,40 @@ impl Store {
 
     /// What order.rpc should have been told by now.
     pub(crate) async fn waiting(&self, now: i64) -> Result<Waiting, Error> {
-        let (count, since) = with_conn!(self.pool, conn => {
-            let due = outbox::table.filter(outbox::due_at.le(now));
-            due.select((count_star(), min(outbox::due_at))).get_result(&mut conn).await?
-        });
-        Ok(Waiting { count, since })
+        // There is little in it: what is told goes.
+        Ok(with_conn!(self.pool, conn => {
+            let due = outbox::table.filter(outbox::due_at.le(now)).filter(outbox::since.is_null());
+            let due = due.select((count_star(), min(outbox::due_at))).get_result(&mut conn).await?;
+            let taken = outbox::table.filter(outbox::since.is_not_null());
+            Waiting::of(due, taken.select((count_star(), min(outbox::since))).get_result(&mut conn).await?)
+        }))
     }
 
     /// Takes up what is due: to everybody else it is due at `until`.
     pub(crate) async fn take(&self, now: i64, until: i64, limit: i64) -> Result<Vec<Task<Payment>>, Error> {
-        let due: Result<Vec<(Row, i32, Option<String>)>, Error> = in_transaction!(self.pool, conn => {
+        let due: Result<Vec<(Row, Option<i64>, Option<String>)>, Error> = in_transaction!(self.pool, conn => {
             let due = outbox::table.filter(outbox::due_at.le(now)).order(outbox::due_at).limit(limit);
             let ids: Vec<i64> = SkipLocked(due.select(outbox::payment_id)).load(conn).await?;
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
             let taken = outbox::table.filter(outbox::payment_id.eq_any(&ids));
-            let columns = (Row::as_select(), outbox::attempts, outbox::traceparent);
-            let tasks = taken.clone().inner_join(payments::table).select(columns).load(conn).await?;
-            let again = (outbox::due_at.eq(until), outbox::attempts.eq(outbox::attempts + 1));
-            diesel::update(taken).set(again).execute(conn).await?;
-            Ok(tasks)
+            let since = outbox::since.eq(sql::<Nullable<BigInt>>("coalesce(since, due_at)"));
+            diesel::update(taken.clone()).set((since, outbox::due_at.eq(until))).execute(conn).await?;
+            let columns = (Row::as_select(), outbox::since, outbox::traceparent);
+            Ok(taken.inner_join(payments::table).select(columns).load(conn).await?)
         });
-        let task = |(row, attempts, traceparent): (Row, i32, _)| {
-            Ok(Task { id: row.id, attempts, traceparent, work: row.try_into()? })
+        let task = |(row, since, traceparent): (Row, Option<i64>, _)| {
+            Ok(Task { id: row.id, since: since.unwrap_or(now), traceparent, work: row.try_into()? })
         };
         due?.into_iter().map(task).collect()
     }
 
-    /// Has a message wait until `due`.
-    pub(crate) async fn postpone(&self, id: i64, due: i64) -> Result<(), Error> {
+    /// Has a message that was taken up until `until` wait until `due`.
+    pub(crate) async fn postpone(&self, id: i64, until: i64, due: i64) -> Result<(), Error> {
         with_conn!(self.pool, conn => {
-            diesel::update(outbox::table.find(id)).set(outbox::due_at.eq(due)).execute(&mut conn).await?
+            let taken = outbox::table.find(id).filter(outbox::due_at.eq(until));
+            diesel::update(taken).set(outbox::due_at.eq(due)).execute(&mut conn).await?
         });
         Ok(())
     }

@@ -47,7 +47,7 @@ impl Unfinished for Teller {
         self.tell(&payment).await
     }
 
-    async fn postpone(&self, id: i64, due: i64) -> Result<(), Error> {
-        self.store.postpone(id, due).await
+    async fn postpone(&self, id: i64, until: i64, due: i64) -> Result<(), Error> {
+        self.store.postpone(id, until, due).await
     }
 }

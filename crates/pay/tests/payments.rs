@@ -221,6 +221,8 @@ async fn defect_6_a_payment_costs_what_its_order_costs_and_pays_no_other() {
         ] {
             assert_eq!(fields(&shop.call_back(callback).await.unwrap_err()), [named]);
         }
+        let metrics = telemetry::metrics_text();
+        assert!(metrics.contains(r#"reason="mismatch""#), "{metrics}");
         assert_eq!((shop.status(payment.id).await, shop.order_status(other.id).await), (0, 0));
 
         // A payment that failed pays nothing, and stays failed; the order may have another.
@@ -422,10 +424,10 @@ async fn who_may_call_what() {
 async fn no_payment_is_looked_for_in_all_of_them() {
     on_each(pay::MIGRATIONS, async |database| {
         for query in [
-            "select * from payments where id = 7",
-            "select * from payments where oid = 7 and status <> 2",
-            "select payment_id from outbox where due_at <= 7 order by due_at limit 64",
-            "select count(*), min(due_at) from outbox where due_at <= 7",
+            "select * from payments where id = $1",
+            "select * from payments where oid = $1 and status <> 2",
+            "select payment_id from outbox where due_at <= $1 order by due_at limit $2",
+            "select count(*), min(due_at) from outbox where due_at <= $1 and since is null",
         ] {
             let plan = plan(&database, query).await;
             let is_scan = plan.contains("Seq Scan") || plan.lines().any(|step| step.starts_with("SCAN"));

@@ -35,7 +35,7 @@ impl TryFrom<CreateRequest> for NewProduct {
 /// The id of a product and what of it is to change.
 pub(crate) fn change(request: UpdateRequest) -> Result<(i64, Change), Invalid> {
     let mut checks = Checks::default();
-    let id = checks.field("id", rules::id(request.id));
+    let id = checks.field("id", rules::positive(request.id));
     let request = checks.field("updateMask", masked(request)).unwrap_or_default();
     let UpdateRequest { id: _, name: text, desc, stock: set, amount, status, stock_change: by, update_mask: _ } =
         request;
@@ -81,7 +81,8 @@ pub(crate) fn list(request: ListRequest) -> Result<(Filter, Page), Invalid> {
     let status = status.and_then(|status| checks.field("status", Status::parse(status)));
     let text = checks.field("text", searched(text)).unwrap_or_default();
     let filter = Filter { status, text };
-    let page = Page::parse(&mut checks, page_size, &page_token, &filter);
+    let page =
+        Page::parse(&mut checks, page_size, &page_token, &format!("{:?} {}", status.map(|it| it as i16), filter.text));
     checks.done(|| Some((filter, page?)))
 }
 
@@ -89,13 +90,13 @@ pub(crate) fn list(request: ListRequest) -> Result<(Filter, Page), Invalid> {
 pub(crate) fn reservation(request: ReserveRequest) -> Result<(i64, i64, i64), Invalid> {
     let ReserveRequest { order_id, product_id, quantity } = request;
     let mut checks = Checks::default();
-    let order = checks.field("orderId", rules::id(order_id));
-    let product = checks.field("productId", rules::id(product_id));
-    let quantity = checks.field("quantity", rules::id(quantity));
+    let order = checks.field("orderId", rules::positive(order_id));
+    let product = checks.field("productId", rules::positive(product_id));
+    let quantity = checks.field("quantity", rules::positive(quantity));
     checks.done(|| Some((order?, product?, quantity?)))
 }
 
 /// The one id that a request has.
 pub(crate) fn id(field: &str, id: i64) -> Result<i64, Invalid> {
-    rules::id(id).map_err(|rule| Invalid::field(field, rule))
+    rules::positive(id).map_err(|rule| Invalid::field(field, rule))
 }

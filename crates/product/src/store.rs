@@ -42,42 +42,33 @@ impl TryFrom<Row> for Product {
     }
 }
 
-/// The columns of a new or changed product; what is `None` stays as it is.
-#[derive(Clone, Default, Insertable, AsChangeset)]
+/// The columns of a new product.
+#[derive(Clone, Insertable)]
 #[diesel(table_name = products)]
-struct Columns {
+struct New {
+    name: String,
+    name_lower: String,
+    description: String,
+    stock: i64,
+    amount: i64,
+    status: i16,
+}
+
+impl From<NewProduct> for New {
+    fn from(NewProduct { name, description, stock, amount, status }: NewProduct) -> Self {
+        Self { name_lower: name.to_lowercase(), name, description, stock, amount, status: status as i16 }
+    }
+}
+
+/// The columns that change; what is `None` stays as it is.
+#[derive(Clone, AsChangeset)]
+#[diesel(table_name = products)]
+struct Changed {
     name: Option<String>,
     name_lower: Option<String>,
     description: Option<String>,
-    stock: Option<i64>,
     amount: Option<i64>,
     status: Option<i16>,
-}
-
-impl Columns {
-    fn is_empty(&self) -> bool {
-        let Self { name, name_lower: _, description, stock, amount, status } = self;
-        name.is_none() && description.is_none() && stock.is_none() && amount.is_none() && status.is_none()
-    }
-}
-
-impl From<NewProduct> for Columns {
-    fn from(NewProduct { name, description, stock, amount, status }: NewProduct) -> Self {
-        let stock = Some(StockChange::To(stock));
-        let (name, description) = (Some(name), Some(description));
-        Change { name, description, stock, amount: Some(amount), status: Some(status) }.into()
-    }
-}
-
-impl From<Change> for Columns {
-    fn from(Change { name, description, stock, amount, status }: Change) -> Self {
-        let stock = match stock {
-            Some(StockChange::To(stock)) => Some(stock),
-            Some(StockChange::By(_)) | None => None,
-        };
-        let name_lower = name.as_ref().map(|name| name.to_lowercase());
-        Self { name, name_lower, description, stock, amount, status: status.map(|status| status as i16) }
-    }
 }
 
 impl Store {
@@ -88,7 +79,7 @@ impl Store {
 
     /// Adds a product.
     pub(crate) async fn create(&self, new: NewProduct) -> Result<Product, Error> {
-        let columns = Columns::from(new);
+        let columns = New::from(new);
         let row: Row = with_conn!(self.pool, conn => {
             let insert = diesel::insert_into(products::table).values(columns);
             insert.returning(Row::as_returning()).get_result(&mut conn).await?
@@ -103,7 +94,7 @@ impl Store {
                 return Ok(());
             }
             for product in new {
-                diesel::insert_into(products::table).values(Columns::from(product.clone())).execute(conn).await?;
+                diesel::insert_into(products::table).values(New::from(product.clone())).execute(conn).await?;
             }
             Ok(())
         })
@@ -138,30 +129,37 @@ impl Store {
 
     /// Changes what is given and answers the product as it is then.
     pub(crate) async fn update(&self, id: i64, change: Change) -> Result<Product, Error> {
-        let by = if let Some(StockChange::By(units)) = change.stock { units } else { 0 };
-        let columns = Columns::from(change);
-        let row: Result<Row, Error> = in_transaction!(self.pool, conn => {
-            if !columns.is_empty() {
-                diesel::update(products::table.find(id)).set(columns).execute(conn).await?;
-            }
-            if by != 0 {
-                // From here to there the sum is a number of units that a stock may have.
-                let (least, most) = if by < 0 { (-by, i64::MAX) } else { (0, MOST_STOCK - by) };
-                let able = products::table.find(id).filter(products::stock.between(least, most));
-                let changed = diesel::update(able).set(products::stock.eq(products::stock + by)).execute(conn).await?;
-                if changed == 0 && diesel::select(exists(products::table.find(id))).get_result(conn).await? {
-                    return Err(too_much(id, by));
-                }
-            }
-            let row = products::table.find(id).select(Row::as_select()).get_result(conn).await.optional()?;
-            row.ok_or(Error::NotFound(id))
+        if change == Change::default() {
+            return self.find(id).await;
+        }
+        let Change { name, description, stock, amount, status } = change;
+        let name_lower = name.as_ref().map(|name| name.to_lowercase());
+        let changed = Changed { name, name_lower, description, amount, status: status.map(|status| status as i16) };
+        // A stock of so many may change so; `to` and `by` do not come together.
+        let (to, by, able) = match stock {
+            None => (None, None, 0..=i64::MAX),
+            Some(StockChange::To(units)) => (Some(units), None, 0..=i64::MAX),
+            Some(StockChange::By(units)) if units < 0 => (None, Some(units), -units..=i64::MAX),
+            Some(StockChange::By(units)) => (None, Some(units), 0..=MOST_STOCK - units),
+        };
+        let stock =
+            (to.map(|units| products::stock.eq(units)), by.map(|units| products::stock.eq(products::stock + units)));
+        let row: Option<Row> = with_conn!(self.pool, conn => {
+            let able = products::table.find(id).filter(products::stock.between(*able.start(), *able.end()));
+            let update = diesel::update(able).set((changed, stock)).returning(Row::as_returning());
+            update.get_result(&mut conn).await.optional()?
         });
-        row?.try_into()
+        match (row, by) {
+            (Some(row), _) => row.try_into(),
+            (None, Some(by)) => self.find(id).await.and(Err(too_much(id, by))),
+            (None, None) => Err(Error::NotFound(id)),
+        }
     }
 
-    /// Takes `quantity` units of stock for an order, once however often it is asked.
+    /// Takes `quantity` units of stock for an order; asked again, it says the same again.
     ///
-    /// An order whose units were given back gets none again: a late retry must not revive a cancelled order.
+    /// A refusal is written down as units that were given back: a call that comes late must not get what the order was
+    /// rejected for, nor revive one that was cancelled.
     pub(crate) async fn reserve(&self, order: i64, product: i64, quantity: i64) -> Result<(), Error> {
         let hold = (
             reservations::order_id.eq(order),
@@ -169,30 +167,32 @@ impl Store {
             reservations::quantity.eq(quantity),
             reservations::released.eq(false),
         );
-        in_transaction!(self.pool, conn => {
+        let held: Result<Result<(), Error>, Error> = in_transaction!(self.pool, conn => {
             let insert = diesel::insert_into(reservations::table).values(hold).on_conflict_do_nothing();
             if insert.execute(conn).await? == 0 {
                 let columns = (reservations::product_id, reservations::quantity, reservations::released);
                 let held = reservations::table.find(order).select(columns).get_result(conn).await?;
-                return again(order, held, (product, quantity));
+                return Ok(again(order, held, (product, quantity)));
             }
             // The stock comes last: others who want the same product wait for it to the end of the transaction.
             let on_sale = products::table.find(product).filter(products::status.eq(Status::OnSale as i16));
             let enough = on_sale.filter(products::stock.ge(quantity));
             let taken = diesel::update(enough).set(products::stock.eq(products::stock - quantity)).execute(conn).await?;
-            if taken == 0 {
-                let status = products::table.find(product).select(products::status).get_result::<i16>(conn).await;
-                return Err(match status.optional()? {
-                    None => Error::NotFound(product),
-                    Some(status) if status == Status::OnSale as i16 => {
-                        Error::OutOfStock { product, quantity: quantity.unsigned_abs() }
-                    }
-                    Some(_) => Error::OffSale(product),
-                });
-            }
             fault::point("product.reserving");
-            Ok(())
-        })
+            if taken == 1 {
+                return Ok(Ok(()));
+            }
+            diesel::update(reservations::table.find(order)).set(reservations::released.eq(true)).execute(conn).await?;
+            let status = products::table.find(product).select(products::status).get_result::<i16>(conn).await;
+            Ok(Err(match status.optional()? {
+                None => Error::NotFound(product),
+                Some(status) if status == Status::OnSale as i16 => {
+                    Error::OutOfStock { product, quantity: quantity.unsigned_abs() }
+                }
+                Some(_) => Error::OffSale(product),
+            }))
+        });
+        held?
     }
 
     /// Gives an order's units back, once however often it is asked; one that holds nothing gets nothing from now on.

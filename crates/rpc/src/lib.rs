@@ -33,11 +33,10 @@ pub const SIGNATURE: &str = "x-signature";
 /// The metadata key under which a gateway passes on the body that was signed, as it came.
 pub const SIGNED_BODY: &str = "x-signed-body-bin";
 
-/// The key that the caller gave this request, if it did.
-pub fn idempotency_key<T>(request: &tonic::Request<T>) -> Result<Option<String>, Invalid> {
-    let Some(key) = request.metadata().get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = key.to_str().map_err(|_| Invalid::field(IDEMPOTENCY_KEY, "must be visible ASCII characters"))?;
-    Ok(Some(key.to_owned()))
+/// The key that the caller gave this request, if it did, whatever it is.
+pub fn idempotency_key<T>(request: &tonic::Request<T>) -> Option<String> {
+    let key = request.metadata().get(IDEMPOTENCY_KEY)?;
+    Some(String::from_utf8_lossy(key.as_encoded_bytes()).into_owned())
 }
 
 /// Binds `address`, or says which one is taken and what to do about it.

@@ -127,7 +127,8 @@ async fn administer(server: &Server, statement: &str) {
     run().await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
 }
 
-/// How the database would find what `query` asks for, in its own words; PostgreSQL as if the tables were large.
+/// How the database would find what `query` asks for, in its own words, whatever its parameters `$1` and so on are;
+/// PostgreSQL as if the tables were large.
 ///
 /// # Panics
 ///
@@ -152,10 +153,17 @@ pub async fn plan(database: &Database, query: &str) -> String {
             }
             Pool::Postgres(pool) => {
                 let mut conn = pool.get().await?;
-                // An empty table is cheapest to read whole.
-                conn.batch_execute("set enable_seqscan = off").await?;
-                let lines: Vec<Postgres> = sql_query(format!("explain {query}")).load(&mut conn).await?;
-                lines.into_iter().map(|line| line.line).collect()
+                // An empty table is cheapest to read whole. One plan for all values is what a prepared statement may come to.
+                let prepare = format!(
+                    "set enable_seqscan = off; set plan_cache_mode = force_generic_plan; prepare explained as {query}"
+                );
+                conn.batch_execute(&prepare).await?;
+                let values =
+                    vec!["null"; (1..9).filter(|number| query.contains(&format!("${number}"))).count()].join(", ");
+                let execute = if values.is_empty() { String::new() } else { format!("({values})") };
+                let lines = sql_query(format!("explain execute explained{execute}")).load(&mut conn).await;
+                conn.batch_execute("deallocate explained; reset all").await?;
+                lines?.into_iter().map(|line: Postgres| line.line).collect()
             }
         })
     };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use http::Uri;
+use redact::Secret;
 use serde_json::{Map, Value, json};
 use telemetry::semconv::SERVICE_NAME;
 use tokio::net::TcpListener;
@@ -80,6 +81,11 @@ fn shared(options: &Options) -> Vec<(String, Option<OsString>)> {
     shared
 }
 
+fn is_server(url: &Secret<String>) -> bool {
+    let rest = url.expose_secret().strip_prefix("postgres://");
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?']))
+}
+
 fn nowhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
@@ -87,6 +93,9 @@ fn nowhere() -> SocketAddr {
 impl Plan {
     /// Reads every configuration, so that a mistake in one is known before anything runs.
     pub(super) fn make(data: &DataDir, options: &Options) -> anyhow::Result<Self> {
+        if options.postgres.as_ref().is_some_and(|url| !is_server(url)) {
+            bail!("--postgres names a server and no database: write it as postgres://USER@HOST:PORT");
+        }
         let sources = Sources::new(None, options.config_dir.clone());
         let mut members = Vec::new();
         // What no service so far has a key for.
@@ -113,7 +122,7 @@ impl Plan {
         }
         let viewer = plan.viewer_address("otlp_grpc").map(|address| format!("http://{address}").parse());
         let collector = options.otlp.clone().map(Ok).or(viewer).transpose()?;
-        let settings = |member| plan.settings(member, data, options.postgres.as_deref(), collector.as_ref());
+        let settings = |member| plan.settings(member, data, options.postgres.as_ref(), collector.as_ref());
         let settings: Vec<_> = plan.members.iter().map(settings).collect();
         let shared = shared(options);
         for (member, settings) in plan.members.iter_mut().zip(settings) {
@@ -136,7 +145,7 @@ impl Plan {
         &self,
         member: &Member,
         data: &DataDir,
-        postgres: Option<&str>,
+        postgres: Option<&Secret<String>>,
         collector: Option<&Uri>,
     ) -> Vec<(&'static str, String)> {
         let mut settings: Vec<_> = member.addresses.iter().map(|(key, at)| (*key, at.to_string())).collect();
@@ -146,7 +155,7 @@ impl Plan {
         if member.service.is_domain() {
             let domain = member.service.name.trim_end_matches(".rpc");
             let database = match postgres {
-                Some(server) => format!("{server}/{domain}"),
+                Some(server) => format!("{}/{domain}", server.expose_secret()),
                 None => format!("sqlite:{}", data.path().join(format!("{domain}.db")).display()),
             };
             settings.push(("database", database));

@@ -1,5 +1,6 @@
 //! A running order.rpc and product.rpc, each over a database of its own.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use domain::recovery;
@@ -46,7 +47,7 @@ impl Shop {
     /// Over this database, whose recovery worker looks every 20 ms; product.rpc keeps its own beside it.
     pub(crate) async fn start(database: &Database, products: &Database, times: Times) -> Self {
         let keys = Keys::default();
-        let products = start_products(&keys, products).await;
+        let products = start_products(&keys, products, None).await;
         let orders = start_orders(&keys, database, &products, times).await;
         let (admin, user, pay) = (keys.admin(1), keys.user(2), keys.service("pay.rpc", "order.rpc"));
         Self { keys, database: database.clone(), products, orders, admin, user, pay }
@@ -153,9 +154,16 @@ pub(crate) async fn on_shop(times: Times, test: impl AsyncFn(&Shop)) {
     .await;
 }
 
-pub(crate) async fn start_products(keys: &Keys, database: &Database) -> Running<domain::Error> {
+/// On a free port, or where one was before.
+pub(crate) async fn start_products(
+    keys: &Keys,
+    database: &Database,
+    address: Option<SocketAddr>,
+) -> Running<domain::Error> {
+    let server = service::server();
+    let listen = address.unwrap_or(server.listen);
     let config = product::Config {
-        server: service::server(),
+        server: rpc::server::Config { listen, ..server },
         database: database.url.parse().unwrap(),
         pool: service::pool(),
         auth: keys.config(),

@@ -14,10 +14,13 @@ create table orders (
     created_at bigint not null,
     -- When the recovery worker is to look at the order; null when nothing is left to do.
     due_at bigint,
-    attempts integer not null default 0,
+    -- Since when it has been waiting, once the worker took it up.
+    since bigint,
     constraint orders_idempotency_key unique (uid, idempotency_key)
 );
 
 create index orders_of_user on orders (uid, id) where not hidden;
 
 create index orders_due on orders (due_at) where due_at is not null;
+
+create index orders_taken on orders (since) where since is not null;

@@ -17,7 +17,8 @@ create table outbox (
     payment_id bigint primary key not null references payments (id),
     traceparent text,
     due_at bigint not null,
-    attempts integer not null default 0
+    -- Since when it has been waiting, once the worker took it up.
+    since bigint
 );
 
 create index outbox_due on outbox (due_at);

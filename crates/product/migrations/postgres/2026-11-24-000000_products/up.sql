@@ -6,8 +6,7 @@ create table products (
     description text not null,
     stock bigint not null check (stock >= 0),
     amount bigint not null check (amount >= 0),
-    status smallint not null check (status between 0 and 1),
-    created_at timestamptz not null default now()
+    status smallint not null check (status between 0 and 1)
 );
 
 -- What orders hold of the stock, or, once released, that the order gets nothing any more. An order that was given up before
