@@ -94,6 +94,12 @@ impl<D: Driver> Connection<D> {
         Some(turn.boxed())
     }
 
+    /// Whether a statement takes microseconds: it is about a row, and waits for no lock, as none does in a transaction that
+    /// has its turn to write.
+    fn at_once(&self, text: &Text) -> bool {
+        text.by_key || self.turn.is_some() && text.is_of_a_row
+    }
+
     fn depth(&mut self) -> QueryResult<u32> {
         self.usable()?;
         let depth = D::TransactionManager::transaction_manager_status_mut(&mut self.inner).transaction_depth()?;
@@ -134,9 +140,10 @@ impl<D: Driver> AsyncConnectionCore for Connection<D> {
         let query = source.as_query();
         let text = self.text(&query);
         let turn = self.turn(&text);
+        let at_once = self.at_once(&text);
         let call = self.call(text);
         let inner = self.usable().is_ok().then(|| self.inner.load(query));
-        Load { running: Running::new(inner, turn, call) }
+        Load { running: Running::new(inner, turn, call, at_once) }
     }
 
     fn execute_returning_count<'conn, 'query, T>(&'conn mut self, source: T) -> Self::ExecuteFuture<'conn, 'query>
@@ -145,9 +152,10 @@ impl<D: Driver> AsyncConnectionCore for Connection<D> {
     {
         let text = self.text(&source);
         let turn = self.turn(&text);
+        let at_once = self.at_once(&text);
         let call = self.call(text);
         let inner = self.usable().is_ok().then(|| self.inner.execute_returning_count(source));
-        Execute { running: Running::new(inner, turn, call) }
+        Execute { running: Running::new(inner, turn, call, at_once) }
     }
 }
 

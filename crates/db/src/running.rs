@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::sqlite;
 use crate::statement::Call;
 
 /// The right to write, or why there is none.
@@ -22,13 +23,15 @@ pin_project! {
         inner: Option<F>,
         turn: Option<Turn>,
         call: Option<Call>,
+        at_once: bool,
     }
 }
 
 impl<F> Running<F> {
-    /// `inner` must do nothing before it is polled; without it `turn` is an error.
-    pub(crate) fn new(inner: Option<F>, turn: Option<Turn>, call: Call) -> Self {
-        Self { inner, turn, call: Some(call) }
+    /// `inner` must do nothing before it is polled; without it `turn` is an error. SQLite does it on the thread that polls
+    /// it where that is to be `at_once`.
+    pub(crate) fn new(inner: Option<F>, turn: Option<Turn>, call: Call, at_once: bool) -> Self {
+        Self { inner, turn, call: Some(call), at_once }
     }
 }
 
@@ -48,7 +51,10 @@ impl<T, F: Future<Output = QueryResult<T>>> Running<F> {
             }
         }
         match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx).map(|answer| (answer, this.call.take())),
+            Some(inner) => {
+                let answer = sqlite::at_once(*this.at_once, || inner.poll(cx));
+                answer.map(|answer| (answer, this.call.take()))
+            }
             None => Poll::Ready((Err(DieselError::BrokenTransactionManager), this.call.take())),
         }
     }

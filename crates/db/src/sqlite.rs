@@ -1,5 +1,6 @@
 //! Connections to a SQLite file, whose calls run on the blocking threads.
 
+use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -39,7 +40,20 @@ impl Settings {
     }
 }
 
-/// Runs a statement on a blocking thread once it is awaited.
+thread_local! {
+    static AT_ONCE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Polls a statement that this thread is to run itself, if it is to be `at_once`: one about a single row takes less time than to
+/// hand it to another thread. In WAL mode a reader waits for nobody; whoever may have to wait for a lock is not to do it here.
+pub(crate) fn at_once<T>(at_once: bool, poll: impl FnOnce() -> T) -> T {
+    let before = AT_ONCE.replace(at_once);
+    let polled = poll();
+    AT_ONCE.set(before);
+    polled
+}
+
+/// Runs a statement on a blocking thread once it is awaited, or at once.
 ///
 /// A caller that goes away does not wait for the statement, as it does with diesel-async's own: the statement runs to its
 /// end unheard, and the connection is thrown away.
@@ -50,7 +64,13 @@ impl SpawnBlocking for Blocking {
         &mut self,
         task: impl FnOnce() -> R + Send + 'static,
     ) -> BoxFuture<'a, Result<R, Box<dyn StdError + Send + Sync>>> {
-        async { tokio::task::spawn_blocking(task).await.map_err(Box::from) }.boxed()
+        async {
+            if AT_ONCE.get() {
+                return Ok(task());
+            }
+            tokio::task::spawn_blocking(task).await.map_err(Box::from)
+        }
+        .boxed()
     }
 
     fn get_runtime() -> Self {

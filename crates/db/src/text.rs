@@ -12,6 +12,10 @@ pub(crate) struct Text {
     pub(crate) summary: String,
     /// Whether SQLite's write lock is needed.
     pub(crate) writes: bool,
+    /// Whether it reads a row by its key: a matter of microseconds.
+    pub(crate) by_key: bool,
+    /// Whether it adds a row, or changes those that a condition names.
+    pub(crate) is_of_a_row: bool,
     attributes: Vec<KeyValue>,
     /// So many of the attributes are the metric's too.
     labels: usize,
@@ -43,6 +47,8 @@ impl Text {
         };
         let reads = ["SELECT", "EXPLAIN", "SAVEPOINT", "RELEASE", "COMMIT", "ROLLBACK"];
         let writes = !reads.contains(&operation.as_str());
+        let by_key = operation == "SELECT" && is_by_key(sql);
+        let is_of_a_row = operation == "INSERT" || operation == "UPDATE" && is_by_key(sql);
         let mut attributes = vec![
             KeyValue::new(semconv::DB_SYSTEM_NAME, target.system),
             KeyValue::new(semconv::DB_NAMESPACE, Arc::clone(&target.namespace)),
@@ -56,8 +62,15 @@ impl Text {
             attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, Arc::clone(address)));
             attributes.push(KeyValue::new(semconv::SERVER_PORT, i64::from(*port)));
         }
-        Self { summary, writes, attributes, labels }
+        Self { summary, writes, by_key, is_of_a_row, attributes, labels }
     }
+}
+
+/// Whether a statement has a condition and nothing that needs more than a row or two: a pattern, an order, a sum.
+fn is_by_key(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    let more = [" like ", " order by ", " limit ", " join ", "count(", "min(", "exists"];
+    sql.contains(" where ") && !more.iter().any(|word| sql.contains(word))
 }
 
 /// The first table named after `word`: `"users"`, `public.users`, `("users" INNER JOIN ..`.
@@ -144,6 +157,21 @@ mod tests {
             let text = target.query(None, || sql.to_owned());
             assert_eq!((text.summary.as_str(), text.writes), (summary, writes), "{sql}");
             assert!(text.attributes().contains(&KeyValue::new(semconv::DB_QUERY_TEXT, sql)), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_by_a_key_is_known() {
+        let target = Target::new(semconv::SQLITE, "user.db".into(), None);
+        for (sql, by_key) in [
+            ("SELECT `users`.`id` FROM `users` WHERE (`users`.`id` = ?)", true),
+            ("SELECT `users`.`id` FROM `users`", false),
+            ("SELECT `users`.`id` FROM `users` WHERE (`users`.`id` < ?) ORDER BY `users`.`id` DESC LIMIT ?", false),
+            ("SELECT `users`.`id` FROM `users` WHERE (`users`.`name` LIKE ?)", false),
+            ("SELECT count(*) FROM `users` WHERE (`users`.`id` = ?)", false),
+            ("UPDATE `users` SET `name` = ? WHERE (`users`.`id` = ?)", false),
+        ] {
+            assert_eq!(target.query(None, || sql.to_owned()).by_key, by_key, "{sql}");
         }
     }
 

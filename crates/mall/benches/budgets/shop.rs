@@ -80,8 +80,8 @@ impl<'a> Shop<'a> {
         let detail = format!(r#"{{"id":{}}}"#, self.products[0]);
         let mut rows = Vec::new();
         for (what, wire, rate, time) in [
-            ("userinfo", self.wire("user.api", "/api/user/userinfo", "{}"), 3.0 * 1910.0, 40.0 / 3.0),
-            ("product detail", self.wire("product.api", "/api/product/detail", &detail), 3.0 * 2500.0, 14.0 / 3.0),
+            ("userinfo", self.wire("user.api", "/api/user/userinfo", "{}"), 3.0 * 1910.0, 13.3),
+            ("product detail", self.wire("product.api", "/api/product/detail", &detail), 3.0 * 2500.0, 4.7),
         ] {
             let clients = vec![wire; CONNECTIONS];
             let loads = rounds(&clients).await?;
@@ -113,7 +113,7 @@ impl<'a> Shop<'a> {
         Ok(vec![
             Row::new(format!("orders, REST, {database}, 16 connections"), Goal::AtLeast(750.0), rate, "/s")
                 .note(format!("none refused; p99 {} ms", number(p99))),
-            Row::new(format!("orders of one product, of those, {database}"), Goal::AtLeast(100.0 / 3.0), ratio, "%")
+            Row::new(format!("orders of one product, of those, {database}"), Goal::AtLeast(33.3), ratio, "%")
                 .note(format!("{contended:.0}/s")),
         ])
     }
@@ -125,6 +125,8 @@ impl<'a> Shop<'a> {
         fill(&pool, &orders(1, 1_000)).await?;
         let small = self.list_p99().await?;
         fill(&pool, &orders(1_001, 1_000_000)).await?;
+        // As the server does by itself, some time later.
+        fill(&pool, "analyze orders").await?;
         let large = self.list_p99().await?;
         let budget = format!("list of orders, p99 with 1,000,000 of that with 1,000, {database}");
         let note = format!("{} and {} ms", number(large), number(small));
@@ -160,9 +162,9 @@ async fn rounds(clients: &[Wire]) -> anyhow::Result<Vec<Load>> {
 /// Closed orders of a hundred users in turn, whose numbers are from here to there.
 fn orders(from: u32, to: u32) -> String {
     format!(
-        "insert into orders (uid, pid, quantity, unit_price, amount, status, hidden, created_at, attempts)
+        "insert into orders (uid, pid, quantity, unit_price, amount, status, hidden, created_at)
          with recursive n (i) as (select {from} union all select i + 1 from n where i < {to})
-         select 1 + i % 100, 1, 1, 50, 50, 2, false, 0, 0 from n"
+         select 1 + i % 100, 1, 1, 50, 50, 2, false, 0 from n"
     )
 }
 

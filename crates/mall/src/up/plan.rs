@@ -28,6 +28,9 @@ const DESTINATION: [&str; 5] = [
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
 ];
 
+/// How many threads tokio has.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
 const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// Free ports are looked for in blocks, below the range that systems give to outgoing connections.
@@ -69,6 +72,11 @@ fn shared(options: &Options) -> Vec<(String, Option<OsString>)> {
     let mut shared: Vec<_> = FOR_ONE.iter().map(|name| ((*name).to_owned(), None)).collect();
     if options.otlp.is_some() {
         shared.extend(DESTINATION.iter().map(|name| ((*name).to_owned(), None)));
+    }
+    if std::env::var_os(WORKERS).is_none() {
+        // The processes share one machine: with as many threads as it has cores each, they would only wake one another.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        shared.push((WORKERS.to_owned(), Some((cores / 4).max(1).to_string().into())));
     }
     if let Some(dir) = &options.config_dir {
         shared.push(("MALL_CONFIG_DIR".to_owned(), Some(dir.into())));

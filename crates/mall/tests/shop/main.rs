@@ -6,6 +6,7 @@
 mod books;
 mod crashes;
 mod crowd;
+mod forged;
 mod reference;
 mod support;
 mod traces;

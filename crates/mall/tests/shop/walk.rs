@@ -1,4 +1,4 @@
-//! Random commands by random users, with crashes at random places: every answer that was given holds in the end.
+//! Random commands by several clients at once, with crashes at random places: every answer that was given holds in the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +9,10 @@ use testkit::process::{Mall, Signal, json as body, signal};
 use crate::books::Books;
 use crate::support::{Customer, Faults, mall, number};
 
-/// Commands that are answered, whatever the answer is.
-const COMMANDS: usize = 120;
+/// Clients of one user, who know each other's orders by name.
+const CLIENTS: u64 = 3;
+/// Commands of each client that are answered, whatever the answer is.
+const COMMANDS: usize = 60;
 const STOCK: i64 = 40;
 
 /// Where a process may be struck.
@@ -47,7 +49,7 @@ struct Walk<'a> {
     product: i64,
     random: fastrand::Rng,
     known: Known,
-    made: usize,
+    made: i64,
 }
 
 impl Walk<'_> {
@@ -64,8 +66,8 @@ impl Walk<'_> {
 
     async fn order(&mut self) -> bool {
         self.made += 1;
-        let (name, quantity) = (format!("order {}", self.made).replace(' ', "-"), self.random.i64(1..4));
-        self.send_order(&name, quantity).await
+        // Another client may be at the same order at the same moment.
+        self.send_order(&format!("order-{}", self.made), 1 + self.made % 3).await
     }
 
     async fn order_again(&mut self) -> bool {
@@ -168,24 +170,37 @@ async fn whatever_happens_every_answer_holds() {
     let customer = Customer::new(&mall, "15838607660").await;
     let product = customer.offer(STOCK, 50).await;
     let seed = std::env::var("MALL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    eprintln!("MALL_SEED={seed} takes the same walk again");
-    let mut chance = fastrand::Rng::with_seed(!seed);
-    let random = fastrand::Rng::with_seed(seed);
-    let mut walk = Walk { customer, product, random, known: Known::default(), made: 0 };
-    let mut answered = 0;
-    while answered < COMMANDS {
-        if walk.step().await {
-            answered += 1;
-            strike(&mall, &faults, &mut chance);
-        } else {
-            // Who was struck is back in a moment.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    eprintln!("MALL_SEED={seed} chooses the same commands again");
+    let clients = (0..CLIENTS).map(|client| {
+        let random = fastrand::Rng::with_seed(seed.wrapping_add(client));
+        let customer = Customer { mall: &mall, token: customer.token.clone() };
+        let mut walk = Walk { customer, product, random, known: Known::default(), made: 0 };
+        let mut chance = fastrand::Rng::with_seed(!seed.wrapping_add(client));
+        let (mall, faults) = (&mall, &faults);
+        async move {
+            let mut answered = 0;
+            while answered < COMMANDS {
+                if walk.step().await {
+                    answered += 1;
+                    strike(mall, faults, &mut chance);
+                } else {
+                    // Who was struck is back in a moment.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            walk
         }
-    }
+    });
+    let walks = futures::future::join_all(clients).await;
     PLACES.iter().for_each(|place| faults.disarm(place));
     let books = Books::closed(&mall).await;
-    eprintln!("{} orders, {} payments, {:?} known", books.orders.len(), books.payments.len(), walk.known.ended.len());
     books.balance(&[(product, STOCK)]);
-    walk.check(&books);
-    assert!(walk.known.orders.len() > 3 && !walk.known.ended.is_empty(), "a walk that got nowhere");
+    for walk in &walks {
+        walk.check(&books);
+        let Known { orders, cancelled, ended, .. } = &walk.known;
+        eprintln!("{} orders known, {} cancelled, {} payments ended", orders.len(), cancelled.len(), ended.len());
+        assert!(!orders.is_empty() && !ended.is_empty(), "a walk that got nowhere");
+    }
+    let struck = mall.logs().text().matches("is ready again").count();
+    assert!(struck > 0, "nobody was struck");
 }

@@ -15,9 +15,10 @@ create table orders (
     -- When the recovery worker is to look at the order; null when nothing is left to do.
     due_at bigint,
     -- Since when it has been waiting, once the worker took it up.
-    since bigint,
-    constraint orders_idempotency_key unique (uid, idempotency_key)
+    since bigint
 );
+
+create unique index orders_idempotency_key on orders (uid, idempotency_key) where idempotency_key is not null;
 
 create index orders_of_user on orders (uid, id) where not hidden;
 
