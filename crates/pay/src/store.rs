@@ -44,6 +44,22 @@ impl TryFrom<Row> for Payment {
     }
 }
 
+/// What is to be told, and since when it has been waiting.
+#[derive(Queryable)]
+struct Due {
+    payment: Row,
+    since: Option<i64>,
+    traceparent: Option<String>,
+}
+
+impl TryFrom<Due> for Task<Payment> {
+    type Error = Error;
+
+    fn try_from(Due { payment, since, traceparent }: Due) -> Result<Self, Error> {
+        Ok(Self { id: payment.id, since: since.unwrap_or_else(now), traceparent, work: payment.try_into()? })
+    }
+}
+
 impl Store {
     /// A store over a database that has been migrated.
     pub(crate) fn new(pool: Pool) -> Self {
@@ -122,7 +138,7 @@ impl Store {
 
     /// Takes up what is due: to everybody else it is due at `until`.
     pub(crate) async fn take(&self, now: i64, until: i64, limit: i64) -> Result<Vec<Task<Payment>>, Error> {
-        let due: Result<Vec<(Row, Option<i64>, Option<String>)>, Error> = in_transaction!(self.pool, conn => {
+        let due: Result<Vec<Due>, Error> = in_transaction!(self.pool, conn => {
             let due = outbox::table.filter(outbox::due_at.le(now)).order(outbox::due_at).limit(limit);
             let ids: Vec<i64> = SkipLocked(due.select(outbox::payment_id)).load(conn).await?;
             if ids.is_empty() {
@@ -134,10 +150,7 @@ impl Store {
             let columns = (Row::as_select(), outbox::since, outbox::traceparent);
             Ok(taken.inner_join(payments::table).select(columns).load(conn).await?)
         });
-        let task = |(row, since, traceparent): (Row, Option<i64>, _)| {
-            Ok(Task { id: row.id, since: since.unwrap_or(now), traceparent, work: row.try_into()? })
-        };
-        due?.into_iter().map(task).collect()
+        due?.into_iter().map(Task::try_from).collect()
     }
 
     /// Has a message that was taken up until `until` wait until `due`.
