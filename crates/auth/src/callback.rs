@@ -91,7 +91,7 @@ pub fn new_secret() -> Result<Secret<String>, Error> {
     Ok(Secret::new(format!("{}\n", hex(&secret))))
 }
 
-/// Makes the secret of `name` in the directory `config.keys` has, if it is missing, and answers the file if it made one.
+/// Makes the secret of `name` in the directory of keys `dir` if it is missing, and answers the file if it made one.
 pub fn generate(dir: &Path, name: &str) -> Result<Option<PathBuf>, Error> {
     let _lock = files::lock(dir)?;
     let path = files::secret_path(dir, name);

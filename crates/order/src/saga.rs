@@ -87,12 +87,11 @@ impl Saga {
     }
 
     /// Gives up an order that is not paid; from then on its units will be given back, whatever happens.
-    pub(crate) async fn cancel(&self, order: Order) -> Result<Order, Error> {
-        let due = self.recovery.due();
-        let order = match order.status {
-            Status::Pending | Status::Placed => self.step(order, Status::Cancelling, Some(due)).await?,
-            _ => order,
-        };
+    pub(crate) async fn cancel(&self, mut order: Order) -> Result<Order, Error> {
+        // It may be placed in between, and is to be cancelled all the same; states only go forward, so this ends.
+        while matches!(order.status, Status::Pending | Status::Placed) {
+            order = self.step(order, Status::Cancelling, Some(self.recovery.due())).await?;
+        }
         match order.status {
             Status::Cancelling => match self.give_back(order.clone()).await {
                 // The worker tries again: the order is given up all the same.

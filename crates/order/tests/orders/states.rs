@@ -112,3 +112,23 @@ async fn an_admin_takes_orders_only_where_they_lead() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_cancelled_while_it_is_placed_is_cancelled() {
+    on_shop(patient(), async |shop| {
+        let product = shop.product(10, 50).await;
+        for id in 1..=20 {
+            let removed = async {
+                testkit::eventually("the order is written down", async || shop.detail(id).await.ok()).await;
+                shop.remove(id).await
+            };
+            let (created, removed) = tokio::join!(shop.create(one(product.id)), removed);
+            removed.unwrap();
+            // Whichever was first, nobody is told that it failed.
+            assert!([PLACED, CANCELLING, CANCELLED].contains(&created.unwrap().status));
+            assert_eq!(shop.until(id, CANCELLED).await.id, id);
+        }
+        assert_eq!(shop.stock(product.id).await, 10);
+    })
+    .await;
+}
