@@ -31,7 +31,7 @@ pub struct CallbackKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// It is not of the form `t=SECONDS,v1=HEX`.
-    #[error("the signature is malformed")]
+    #[error("the signature is not of the form t=SECONDS,v1=HEX")]
     Malformed,
     /// The time is too long ago, or yet to come.
     #[error("the signature's time is more than 5 minutes off")]

@@ -15,7 +15,7 @@ pub fn count(count: i64) -> Result<i64, Rule> {
 /// What a client may say of a value that the server decides.
 pub fn agrees<T: PartialEq>(given: Option<T>, decided: &T) -> Result<(), Rule> {
     match given {
-        Some(given) if given != *decided => Err("differs from what it is; leave it out, for the server decides it"),
+        Some(given) if given != *decided => Err("is something else; what is left out is not compared"),
         _ => Ok(()),
     }
 }

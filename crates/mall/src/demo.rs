@@ -54,13 +54,15 @@ impl Walk {
 
     /// From the list of products to the paid order.
     async fn buy(&mut self, whereabouts: &Whereabouts, token: &Token) -> anyhow::Result<Order> {
+        // Before there is an order that cannot be paid.
+        let provider = Provider::load(whereabouts)?;
         let products = buyable(self.step::<ListResponse>("products", Ask::products_on_sale()?).await?, QUANTITY)?;
         let product = products.first().context("there is no product")?;
         let key = format!("demo-{:016x}", RandomState::new().hash_one("order"));
         let order: Order = self.step("order", Ask::order(product.id, QUANTITY, &key, token)?).await?;
         let payment: Payment = self.step("pay", Ask::payment(order.id, token)?).await?;
-        let callback = Provider::load(whereabouts)?.callback(&payment)?;
-        self.step::<CallbackResponse>("callback", callback).await?;
+        let settled = self.step::<CallbackResponse>("callback", provider.callback(&payment)?).await;
+        settled.context("is the mall that answers here the one whose data --data-dir names?")?;
         let order: Order = self.step("the order", Ask::order_detail(order.id, token)?).await?;
         if order.status != PAID {
             bail!(

@@ -79,7 +79,7 @@ pub(crate) const ALL: &[Service] = &[
     },
     Service {
         name: "user.rpc",
-        what: "gRPC, with reflection",
+        what: "gRPC: accounts; with reflection, as all of them",
         file: include_str!("../../../etc/user.rpc.yaml"),
         kind: Kind::Domain,
         calls: &[],
@@ -89,7 +89,7 @@ pub(crate) const ALL: &[Service] = &[
     },
     Service {
         name: "product.rpc",
-        what: "gRPC",
+        what: "gRPC: products, and what orders hold of them",
         file: include_str!("../../../etc/product.rpc.yaml"),
         kind: Kind::Domain,
         calls: &[],
@@ -99,7 +99,7 @@ pub(crate) const ALL: &[Service] = &[
     },
     Service {
         name: "order.rpc",
-        what: "gRPC",
+        what: "gRPC: orders, from the wish to the end",
         file: include_str!("../../../etc/order.rpc.yaml"),
         kind: Kind::Domain,
         calls: &[("product.target", "product.rpc")],
@@ -108,7 +108,7 @@ pub(crate) const ALL: &[Service] = &[
     },
     Service {
         name: "pay.rpc",
-        what: "gRPC",
+        what: "gRPC: payments, settled by a provider",
         file: include_str!("../../../etc/pay.rpc.yaml"),
         kind: Kind::Domain,
         calls: &[("order.target", "order.rpc")],

@@ -158,7 +158,7 @@ async fn a_demo_shows_each_step_and_its_trace() {
     let text = run(&["demo", "--data-dir", &data, "--viewer", NOWHERE], &[], dir.path(), 0);
     assert!(text.contains("Nothing answers at http://127.0.0.1:9") && !text.contains("are there"), "{text}");
     let text = run(&["demo", "--data-dir", &data, "--keys", "none"], &[], dir.path(), 1);
-    assert!(text.contains("--keys"), "{text}");
+    assert!(text.contains("--data-dir"), "{text}");
 
     let unsampled = Mall::of(MALL).variable("MALL__TELEMETRY__SAMPLER", "0").start().await;
     let data = unsampled.data().display().to_string();

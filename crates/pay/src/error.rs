@@ -16,13 +16,13 @@ pub(crate) enum Error {
     #[error("order {0} does not exist")]
     NoOrder(i64),
     /// The order is paid, or given up.
-    #[error("order {0} is not to be paid")]
+    #[error("order {0} is paid already, or was given up")]
     NotPayable(i64),
     /// Somebody else was at the same payment at the same moment.
     #[error("somebody else was faster, try again")]
     Again,
     /// A callback without a signature.
-    #[error("a callback is signed: send x-signature")]
+    #[error("a callback is signed: send x-signature, t=SECONDS,v1=HEX")]
     Unsigned,
     /// A callback whose signature is not good.
     #[error(transparent)]

@@ -19,7 +19,7 @@ impl Provider {
     pub(crate) fn load(whereabouts: &Whereabouts) -> anyhow::Result<Self> {
         let config = auth::Config { keys: whereabouts.keys(), ..Default::default() };
         let key = CallbackKey::load(&config, PROVIDER)
-            .context("a payment needs its provider's secret: --keys or --data-dir name where it is")?;
+            .context("to pay, name the data directory of the mall that runs with --data-dir: its keys are there")?;
         Ok(Self(key))
     }
 
