@@ -142,6 +142,9 @@ impl Server {
             .into_inner();
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(config.max_streams)
+            // A gateway passes on that its clients are gone, many on one connection: that is no attack, and must not cost the
+            // others their calls. h2 bears 20.
+            .http2_max_pending_accept_reset_streams(Some(config.max_streams as usize))
             .http2_max_header_list_size(config.max_header_bytes)
             .http2_keepalive_interval(Some(config.keepalive_interval))
             .http2_keepalive_timeout(Some(config.keepalive_timeout))
