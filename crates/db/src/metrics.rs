@@ -4,53 +4,39 @@ use std::sync::LazyLock;
 
 use deadpool::managed::{Manager, Pool};
 use opentelemetry::metrics::{Counter, Histogram};
-use telemetry::{KeyValue, semconv};
+use telemetry::{KeyValue, metric, semconv};
 
 /// How long statements took.
-pub(crate) static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| seconds(semconv::DB_CLIENT_OPERATION_DURATION));
+pub(crate) static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| metric::DB_OPERATION_DURATION.histogram());
 
 /// How long callers waited for a connection.
-pub(crate) static WAIT_TIME: LazyLock<Histogram<f64>> =
-    LazyLock::new(|| seconds(semconv::DB_CLIENT_CONNECTION_WAIT_TIME));
-
-fn seconds(name: &'static str) -> Histogram<f64> {
-    let buckets = semconv::DB_DURATION_BUCKETS.to_vec();
-    telemetry::meter().f64_histogram(name).with_unit("s").with_boundaries(buckets).build()
-}
+pub(crate) static WAIT_TIME: LazyLock<Histogram<f64>> = LazyLock::new(|| metric::DB_WAIT_TIME.histogram());
 
 /// Callers that waited in vain.
-pub(crate) static TIMEOUTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    telemetry::meter().u64_counter(semconv::DB_CLIENT_CONNECTION_TIMEOUTS).with_unit("{timeout}").build()
-});
+pub(crate) static TIMEOUTS: LazyLock<Counter<u64>> = LazyLock::new(|| metric::DB_TIMEOUTS.counter());
 
 /// Measures `pool` whenever metrics are read, until it is dropped.
+#[expect(clippy::cast_precision_loss, reason = "a pool has far less than 2^52 connections")]
 pub(crate) fn observe<M: Manager + 'static>(pool: &Pool<M>, label: &KeyValue) {
-    let meter = telemetry::meter();
     let state = |state| [label.clone(), KeyValue::new(semconv::DB_CLIENT_CONNECTION_STATE, state)];
     let (used, idle, plain) = (state("used"), state("idle"), [label.clone()]);
     let weak = pool.weak();
-    meter
-        .i64_observable_up_down_counter(semconv::DB_CLIENT_CONNECTION_COUNT)
-        .with_unit("{connection}")
-        .with_callback(move |observer| {
-            if let Some(status) = weak.upgrade().map(|pool| pool.status()) {
-                observer.observe(count(status.size.saturating_sub(status.available)), &used);
-                observer.observe(count(status.available), &idle);
-            }
-        })
-        .build();
+    metric::DB_CONNECTIONS.observe(move |value| {
+        if let Some(status) = weak.upgrade().map(|pool| pool.status()) {
+            value.observe(status.size.saturating_sub(status.available) as f64, &used);
+            value.observe(status.available as f64, &idle);
+        }
+    });
+    let (weak, labels) = (pool.weak(), plain.clone());
+    metric::DB_CONNECTIONS_MAX.observe(move |value| {
+        if let Some(pool) = weak.upgrade() {
+            value.observe(pool.status().max_size as f64, &labels);
+        }
+    });
     let weak = pool.weak();
-    meter
-        .i64_observable_up_down_counter(semconv::DB_CLIENT_CONNECTION_PENDING_REQUESTS)
-        .with_unit("{request}")
-        .with_callback(move |observer| {
-            if let Some(pool) = weak.upgrade() {
-                observer.observe(count(pool.status().waiting), &plain);
-            }
-        })
-        .build();
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    metric::DB_PENDING.observe(move |value| {
+        if let Some(pool) = weak.upgrade() {
+            value.observe(pool.status().waiting as f64, &plain);
+        }
+    });
 }

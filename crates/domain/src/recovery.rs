@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use opentelemetry::metrics::Gauge;
 use rpc::{Lifecycle, deadline};
 use serde::{Deserialize, Serialize};
-use telemetry::{KeyValue, Span, SpanKind, semconv};
+use telemetry::{KeyValue, Span, SpanKind, Tally, metric, semconv};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -190,11 +190,15 @@ async fn attempt<U: Unfinished>(unfinished: &U, task: Task<U::Work>, config: &Co
     let working = async {
         let finishing = deadline::scope(lease.deadline, unfinished.finish(work));
         let error = match tokio::time::timeout_at(lease.deadline, finishing).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return count::<U>("done"),
             Ok(Err(error)) => error,
             // It is due when the lease ends.
-            Err(_) => return span.fail("timeout"),
+            Err(_) => {
+                count::<U>("timeout");
+                return span.fail("timeout");
+            }
         };
+        count::<U>("failed");
         span.fail("unfinished");
         let wait = wait(config, now() - since);
         tracing::warn!(id, ?wait, error = &error as &dyn std::error::Error, "{} failed and is tried again", U::NAME);
@@ -211,13 +215,17 @@ fn wait(config: &Config, waited: i64) -> Duration {
     waited.min(config.longest_wait).max(config.wait)
 }
 
+fn count<U: Unfinished>(result: &'static str) {
+    static ATTEMPTS: Tally = Tally::new(metric::RECOVERY_ATTEMPTS);
+    ATTEMPTS.count([U::NAME, result]);
+}
+
 fn record<U: Unfinished>(waiting: Waiting, now: i64) {
-    static COUNT: LazyLock<Gauge<i64>> =
-        LazyLock::new(|| telemetry::meter().i64_gauge(semconv::RECOVERY_WAITING).with_unit("{task}").build());
-    static AGE: LazyLock<Gauge<f64>> =
-        LazyLock::new(|| telemetry::meter().f64_gauge(semconv::RECOVERY_AGE).with_unit("s").build());
+    static COUNT: LazyLock<Gauge<f64>> = LazyLock::new(|| metric::RECOVERY_WAITING.gauge());
+    static AGE: LazyLock<Gauge<f64>> = LazyLock::new(|| metric::RECOVERY_AGE.gauge());
     let labels = [KeyValue::new(semconv::RECOVERY_KIND, U::NAME)];
-    COUNT.record(waiting.count, &labels);
+    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^52 pieces of work")]
+    COUNT.record(waiting.count as f64, &labels);
     let age = waiting.since.map_or(0, |since| now.saturating_sub(since));
     AGE.record(Duration::from_millis(age.unsigned_abs()).as_secs_f64(), &labels);
 }

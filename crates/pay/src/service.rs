@@ -1,14 +1,11 @@
 //! The methods of `mall.pay.v1.PayService`: validate, call, convert.
 
-use std::sync::LazyLock;
-
 use auth::{BadSignature, CallbackKey, Caller};
 use domain::{recovery, rules};
-use opentelemetry::metrics::Counter;
 use proto::pay::v1::pay_service_server::PayService;
 use proto::pay::v1::{CallbackRequest, CallbackResponse, CreateRequest, DetailRequest, Payment};
 use rpc::Invalid;
-use telemetry::{KeyValue, semconv};
+use telemetry::{Tally, metric};
 use tonic::{Request, Response, Status};
 
 use crate::convert;
@@ -16,7 +13,7 @@ use crate::error::Error;
 use crate::model::{self, Callback, Outcome};
 use crate::orders::Orders;
 use crate::store::Store;
-use crate::teller::Teller;
+use crate::teller::{PAYMENTS, Teller};
 
 /// The state of an order that is to be paid, in order.rpc's numbers.
 const PLACED: i32 = 0;
@@ -79,7 +76,11 @@ impl Payments {
         let payment = self.store.find(callback.id).await?;
         callback.agrees(&payment).map_err(Error::Mismatch)?;
         let Callback { id, source, outcome, .. } = callback;
-        match self.store.end(id, source, outcome, self.recovery.due()).await? {
+        let ended = self.store.end(id, source, outcome, self.recovery.due()).await?;
+        if ended.is_some() {
+            PAYMENTS.count([if outcome == Outcome::Paid { "succeeded" } else { "failed" }]);
+        }
+        match ended {
             Some(paid) if outcome == Outcome::Paid => {
                 if let Err(error) = self.teller.tell(&paid).await {
                     tracing::warn!(
@@ -121,9 +122,8 @@ impl PayService for Payments {
 
 /// Counts a callback that was refused.
 fn count(error: &Error) {
-    static REFUSED: LazyLock<Counter<u64>> =
-        LazyLock::new(|| telemetry::meter().u64_counter(semconv::CALLBACKS_REFUSED).with_unit("{callback}").build());
+    static REFUSED: Tally = Tally::new(metric::CALLBACKS_REFUSED);
     if let Some(reason) = error.refusal() {
-        REFUSED.add(1, &[KeyValue::new(semconv::REFUSAL_REASON, reason)]);
+        REFUSED.count([reason]);
     }
 }

@@ -113,15 +113,16 @@ impl Store {
         row?.map(Payment::try_from).transpose()
     }
 
-    /// Says that order.rpc knows of a payment; where it did not accept it, a refund is due. Twice has no further effect.
-    pub(crate) async fn told(&self, id: i64, accepted: bool) -> Result<(), Error> {
+    /// Says that order.rpc knows of a payment; where it did not accept it, a refund is due. Twice has no further effect, of
+    /// which it tells.
+    pub(crate) async fn told(&self, id: i64, accepted: bool) -> Result<bool, Error> {
         in_transaction!(self.pool, conn => {
             let told = diesel::delete(outbox::table.find(id)).execute(conn).await?;
             if told == 1 && !accepted {
                 let refund = payments::status.eq(Status::RefundDue as i16);
                 diesel::update(payments::table.find(id)).set(refund).execute(conn).await?;
             }
-            Ok(())
+            Ok(told == 1)
         })
     }
 

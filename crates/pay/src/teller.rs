@@ -2,11 +2,15 @@
 
 use domain::fault;
 use domain::recovery::{Task, Unfinished, Waiting};
+use telemetry::{Tally, metric};
 
 use crate::error::Error;
 use crate::model::Payment;
 use crate::orders::Orders;
 use crate::store::Store;
+
+/// How payments ended.
+pub(crate) static PAYMENTS: Tally = Tally::new(metric::PAYMENTS);
 
 /// Works off the outbox; clones share what they work with.
 #[derive(Clone)]
@@ -25,7 +29,10 @@ impl Teller {
         fault::point("pay.settled");
         let accepted = self.orders.mark_paid(payment).await?;
         fault::point("pay.told");
-        self.store.told(payment.id, accepted).await
+        if self.store.told(payment.id, accepted).await? && !accepted {
+            PAYMENTS.count(["refund_due"]);
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,11 @@ use redact::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod env;
+mod log;
+mod trace;
+
+pub use self::log::{LogConfig, LogFormat};
+pub use self::trace::{Limits, Propagator, Slow};
 
 /// Where traces go, how many, and how logs look.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -41,8 +46,30 @@ pub struct Config {
     pub attributes: BTreeMap<String, String>,
     /// The queue between the requests and the collector.
     pub queue: Queue,
+    /// The forms in which the caller's trace is read and passed on (`tracecontext`, `baggage`): of several that a caller
+    /// sends, the first one here counts.
+    pub propagators: Vec<Propagator>,
+    /// Whether a caller has its trace kept by `debug` in the baggage, whatever the sampler says (false): anyone may send it.
+    pub debug: bool,
+    /// How much one span holds.
+    pub limits: Limits,
+    /// Which calls leave a line in the log that tells where their time went.
+    pub slow: Slow,
+    /// How metrics are read.
+    pub metrics: MetricsConfig,
     /// How logs look.
     pub log: LogConfig,
+}
+
+/// How metrics are read, beside `/metrics` on the admin port.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Whether they are sent to the collector of the spans too (false).
+    pub otlp: bool,
+    /// How often (15s).
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
 }
 
 /// A way to send spans.
@@ -80,27 +107,6 @@ pub struct Queue {
     pub timeout: Duration,
 }
 
-/// How logs look; they are written to the standard error.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// `text` for people, `json` for machines (text).
-    pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or for each target: `info,user=debug` (info); RUST_LOG overrides it.
-    pub level: String,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One readable line, coloured on a terminal.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -116,20 +122,32 @@ impl Default for Config {
             disabled: false,
             attributes: BTreeMap::new(),
             queue: Queue::default(),
+            propagators: vec![Propagator::TraceContext, Propagator::Baggage],
+            debug: false,
+            limits: Limits::default(),
+            slow: Slow::default(),
+            metrics: MetricsConfig::default(),
             log: LogConfig::default(),
         }
+    }
+}
+
+impl Config {
+    /// Whether the batcher is one that a collector takes all signals by.
+    pub(crate) fn sends_otlp(&self) -> bool {
+        matches!(self.batcher, Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger)
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self { otlp: false, interval: Duration::from_secs(15) }
     }
 }
 
 impl Default for Queue {
     fn default() -> Self {
         Self { size: 2048, batch: 256, delay: Duration::from_secs(1), timeout: Duration::from_secs(10) }
-    }
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
     }
 }
 
@@ -202,6 +220,7 @@ mod tests {
             (r#"{"queue": {"sise": 1}}"#, "sise"),
             (r#"{"queue": {"delay": "soon"}}"#, "soon"),
             (r#"{"log": {"format": "xml"}}"#, "xml"),
+            (r#"{"propagators": ["pigeon"]}"#, "pigeon"),
             (r#"{"endpoint": "https://me:hunter2@collector"}"#, "headers"),
             (r#"{"endpoint": "me:hunter2@collector:4317"}"#, "headers"),
         ] {

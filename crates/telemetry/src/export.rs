@@ -1,12 +1,17 @@
-//! The ways out: OTLP over gRPC and HTTP, Zipkin, and lines of OTLP's JSON.
+//! The ways out: OTLP over gRPC and HTTP for all signals; for spans also Zipkin, and lines of OTLP's JSON.
 
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry_otlp::{LogExporter, MetricExporter};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::{LogBatch, LogExporter as _};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
+use self::endpoint::Signal;
 use crate::config::Batcher;
+use crate::queue::{Export, Logged};
+use crate::semconv::{Metric, metric};
 use crate::{Config, Error};
 
 mod client;
@@ -19,7 +24,7 @@ mod zipkin;
 
 /// Sends batches of spans.
 #[derive(Debug)]
-pub(crate) struct Exporter {
+pub(crate) struct Spans {
     endpoint: String,
     way: Way,
 }
@@ -31,13 +36,15 @@ enum Way {
     Lines(lines::Lines),
 }
 
-impl Exporter {
+impl Spans {
     /// The exporter that the configuration asks for; connects when first used.
     pub(crate) fn new(config: &Config, resource: &Resource) -> Result<Self, Error> {
-        let endpoint = endpoint::of(config)?;
+        let endpoint = endpoint::of(config, Signal::Traces)?;
         let way = match config.batcher {
             Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger => {
-                Way::Otlp(Box::new(otlp::exporter(config, &endpoint, resource)?))
+                let mut exporter = otlp::spans(config, &endpoint)?;
+                exporter.set_resource(resource);
+                Way::Otlp(Box::new(exporter))
             }
             Batcher::Zipkin => Way::Zipkin(Box::new(zipkin::Zipkin::new(config, &endpoint)?)),
             Batcher::File => Way::Lines(lines::Lines::file(&endpoint, resource)?),
@@ -45,20 +52,70 @@ impl Exporter {
         };
         Ok(Self { endpoint, way })
     }
+}
 
-    /// Where the spans go, for people.
-    pub(crate) fn endpoint(&self) -> &str {
+impl Export for Spans {
+    type Item = SpanData;
+
+    const ITEMS: &'static str = "spans";
+    const SENT: Metric = metric::SPANS_SENT;
+    const DROPPED: Metric = metric::SPANS_DROPPED;
+
+    fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Sends one batch; the error is for the log.
-    pub(crate) async fn export(&self, batch: Vec<SpanData>) -> Result<(), String> {
+    async fn export(&self, batch: Vec<SpanData>) -> Result<(), String> {
         match &self.way {
             Way::Otlp(exporter) => exporter.export(batch).await.map_err(|error| error.to_string()),
             Way::Zipkin(zipkin) => zipkin.export(&batch).await,
             Way::Lines(lines) => lines.export(batch).await,
         }
     }
+}
+
+/// Sends batches of log records, by OTLP.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    endpoint: String,
+    exporter: LogExporter,
+}
+
+impl Logs {
+    /// The exporter to the collector of the spans; connects when first used.
+    pub(crate) fn new(config: &Config, resource: &Resource) -> Result<Self, Error> {
+        let endpoint = otlp_endpoint(config, Signal::Logs, "log.otlp")?;
+        let mut exporter = otlp::logs(config, &endpoint)?;
+        exporter.set_resource(resource);
+        Ok(Self { endpoint, exporter })
+    }
+}
+
+impl Export for Logs {
+    type Item = Logged;
+
+    const ITEMS: &'static str = "log records";
+    const SENT: Metric = metric::LOGS_SENT;
+    const DROPPED: Metric = metric::LOGS_DROPPED;
+
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    async fn export(&self, batch: Vec<Logged>) -> Result<(), String> {
+        let records: Vec<_> = batch.iter().map(|(record, scope)| (record, scope)).collect();
+        self.exporter.export(LogBatch::new(&records)).await.map_err(|error| error.to_string())
+    }
+}
+
+/// The exporter of metrics to the collector of the spans; connects when first used.
+pub(crate) fn metrics(config: &Config) -> Result<MetricExporter, Error> {
+    otlp::metrics(config, &otlp_endpoint(config, Signal::Metrics, "metrics.otlp")?)
+}
+
+/// Where a signal that only OTLP carries goes; `key` asked for it.
+fn otlp_endpoint(config: &Config, signal: Signal, key: &'static str) -> Result<String, Error> {
+    if config.sends_otlp() { endpoint::of(config, signal) } else { Err(Error::NeedsOtlp(key)) }
 }
 
 /// Later than the queue's own time-out, which alone ends an export: the same for every way out.

@@ -10,7 +10,8 @@ use tonic::Code;
 use tower::Layer;
 
 use crate::exchange::{Begin, Exchange, Traced};
-use crate::{Span, metrics, propagate, semconv};
+use crate::slow::Breakdown;
+use crate::{Span, metrics, propagate, semconv, slow};
 
 /// The template of the route that answered, `/api/product/{id}`; the router puts it into the answer's extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Exchanged {
     start: Instant,
     status: Option<StatusCode>,
     route: Option<Route>,
+    /// Where its time goes.
+    breakdown: Option<Arc<Breakdown>>,
     /// The body broke off in the middle.
     broken: bool,
 }
@@ -72,7 +75,7 @@ impl Exchanged {
     fn start<A>(request: &Request<A>) -> Self {
         let method = known(request.method());
         let scheme = if request.uri().scheme_str() == Some("https") { "https" } else { "http" };
-        let parent = propagate::extract(request.headers());
+        let (parent, breakdown) = slow::begin(propagate::extract(request.headers()));
         let span = Span::start_under(&parent, SpanKind::Server, method.unwrap_or(semconv::UNKNOWN_HTTP));
         let method = method.unwrap_or(semconv::OTHER);
         let path = span.is_recording().then(|| request.uri().path().chars().take(MAX_PATH).collect());
@@ -81,7 +84,7 @@ impl Exchanged {
         span.set(semconv::NETWORK_PROTOCOL_VERSION, version(request.version()));
         let labels = [KeyValue::new(semconv::HTTP_REQUEST_METHOD, method), KeyValue::new(semconv::URL_SCHEME, scheme)];
         metrics::HTTP_SERVER.active.add(1, &labels);
-        Self { span, method, path, labels, start: Instant::now(), status: None, route: None, broken: false }
+        Self { span, method, path, labels, start: Instant::now(), status: None, route: None, breakdown, broken: false }
     }
 }
 
@@ -122,8 +125,8 @@ impl Drop for Exchanged {
         metrics::HTTP_SERVER.active.add(-1, &self.labels);
         let mut labels = Vec::with_capacity(5);
         labels.extend(self.labels.iter().cloned());
-        if let Some(route) = self.route.take() {
-            labels.push(KeyValue::new(semconv::HTTP_ROUTE, route.0));
+        if let Some(route) = &self.route {
+            labels.push(KeyValue::new(semconv::HTTP_ROUTE, route.0.clone()));
         }
         let failure = match self.status {
             Some(status) => {
@@ -140,6 +143,13 @@ impl Drop for Exchanged {
             labels.push(KeyValue::new(semconv::ERROR_TYPE, failure));
         }
         metrics::HTTP_SERVER.duration.record(self.start.elapsed().as_secs_f64(), &labels);
+        if let Some(breakdown) = &self.breakdown {
+            let name = || match &self.route {
+                Some(route) => format!("{} {}", self.method, route.as_str()).into(),
+                None => self.method.into(),
+            };
+            breakdown.end(name, self.status.as_ref().map_or("cancelled", StatusCode::as_str), &self.span);
+        }
     }
 }
 

@@ -10,11 +10,14 @@
 #![warn(missing_docs)]
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanLimits};
 
 mod config;
 mod exchange;
@@ -28,16 +31,20 @@ mod metrics;
 mod propagate;
 mod queue;
 mod resource;
+mod sampler;
 pub mod semconv;
+mod slow;
 mod span;
 pub mod testing;
 
-pub use config::{Batcher, Config, LogConfig, LogFormat, Queue};
+pub use config::{Batcher, Config, Limits, LogConfig, LogFormat, MetricsConfig, Propagator, Queue, Slow};
 pub use exchange::{AsStatus, Begin, Body, Exchange, ResponseFuture, Traced};
-pub use metrics::{meter, metrics_text};
+pub use metrics::{Tally, metrics_text};
 pub use opentelemetry::trace::{SpanKind, TraceId};
 pub use opentelemetry::{Context, KeyValue};
 pub use propagate::{baggage, extract, inject};
+pub use semconv::metric;
+pub use slow::handling;
 pub use span::{Span, trace_id, traceparent, untraced};
 
 /// How long the last spans may take to be sent; the rest of the shutdown takes no time.
@@ -68,6 +75,8 @@ pub enum Error {
     Tls(#[source] rustls::Error),
     #[error("make the exporter of spans")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    #[error("telemetry.{0} needs the batcher otlpgrpc or otlphttp, which say where the collector is")]
+    NeedsOtlp(&'static str),
     #[error("telemetry needs a tokio runtime")]
     Runtime,
     #[error("telemetry was started before in this process")]
@@ -78,7 +87,10 @@ pub enum Error {
 #[derive(Debug)]
 #[must_use = "shut it down, or the last spans are lost"]
 pub struct Telemetry {
-    worker: Option<queue::Worker>,
+    levels: log::Handle,
+    spans: Option<queue::Worker<export::Spans>>,
+    logs: Option<queue::Worker<export::Logs>>,
+    metrics: Option<metrics::Push>,
 }
 
 /// Starts traces, metrics and logs, once a process and inside its tokio runtime; `OTEL_*` variables override `config`.
@@ -89,23 +101,51 @@ pub fn init(config: &Config) -> Result<Telemetry, Error> {
     }
     let resource = resource::of(&config);
     // What can fail comes before what stays: a second try starts anew.
-    let exporter = if config.disabled { None } else { Some(export::Exporter::new(&config, &resource)?) };
-    log::init(&config)?;
+    let spans = if config.disabled { None } else { Some(export::Spans::new(&config, &resource)?) };
+    let logs = config.log.otlp.then(|| export::Logs::new(&config, &resource)).transpose()?;
+    let pushed = config.metrics.otlp.then(|| export::metrics(&config)).transpose()?;
+    log::levels(&config)?;
     metrics::init(resource.clone());
-    let Some(exporter) = exporter else { return Ok(Telemetry { worker: None }) };
-    if config.batcher == Batcher::Jaeger {
-        tracing::warn!(
-            endpoint = exporter.endpoint(),
-            "batcher `jaeger` is gone from Jaeger: spans go by OTLP; use `otlpgrpc`"
-        );
-    }
-    let share = Sampler::TraceIdRatioBased(config.sampler);
-    let sampler = if config.ignore_parent { share } else { Sampler::ParentBased(Box::new(share)) };
+    let (provider, logs) = logs.map(|exporter| start_logs(&config, exporter)).unzip();
+    let levels = log::init(&config, provider.as_ref())?;
+    propagate::init(&config.propagators);
+    slow::init(&config.slow);
+    let push = |exporter| {
+        let reader = metrics::reader()?;
+        Some(metrics::Push::start(reader, exporter, config.metrics.interval, config.queue.timeout))
+    };
+    let metrics = pushed.and_then(push);
+    let spans = spans.map(|exporter| start_spans(&config, exporter, resource)).transpose()?;
+    Ok(Telemetry { levels, spans, logs, metrics })
+}
+
+fn start_logs(config: &Config, exporter: export::Logs) -> (SdkLoggerProvider, queue::Worker<export::Logs>) {
     let (processor, worker) = queue::Processor::start(config.queue.clone(), exporter);
-    processor.counts().publish();
+    (SdkLoggerProvider::builder().with_log_processor(processor).build(), worker)
+}
+
+fn start_spans(
+    config: &Config,
+    exporter: export::Spans,
+    resource: Resource,
+) -> Result<queue::Worker<export::Spans>, Error> {
+    if config.batcher == Batcher::Jaeger {
+        let endpoint = queue::Export::endpoint(&exporter);
+        tracing::warn!(endpoint, "batcher `jaeger` is gone from Jaeger: spans go by OTLP; use `otlpgrpc`");
+    }
+    let limits = SpanLimits {
+        max_attributes_per_span: config.limits.attributes,
+        max_attributes_per_event: config.limits.attributes,
+        max_attributes_per_link: config.limits.attributes,
+        max_events_per_span: config.limits.events,
+        max_links_per_span: config.limits.links,
+    };
+    span::VALUE_BYTES.store(config.limits.value_bytes, Ordering::Relaxed);
+    let (processor, worker) = queue::Processor::start(config.queue.clone(), exporter);
     let provider = SdkTracerProvider::builder()
         .with_resource(resource)
-        .with_sampler(sampler)
+        .with_sampler(sampler::of(config))
+        .with_span_limits(limits)
         .with_span_processor(processor)
         .build();
     let scope = InstrumentationScope::builder("mall")
@@ -113,14 +153,36 @@ pub fn init(config: &Config) -> Result<Telemetry, Error> {
         .with_schema_url(semconv::SCHEMA_URL)
         .build();
     span::TRACER.set(provider.tracer_with_scope(scope)).map_err(|_| Error::Twice)?;
-    Ok(Telemetry { worker: Some(worker) })
+    Ok(worker)
 }
 
 impl Telemetry {
-    /// Sends the spans that are left, within 3 s at most; what cannot be sent by then is counted and lost.
+    /// Logs by the levels of `config` from now on.
+    pub fn set_levels(&self, config: &Config) -> Result<(), Error> {
+        let levels = log::levels(config)?;
+        // The subscriber lives as long as the process.
+        let _ = self.levels.reload(levels);
+        Ok(())
+    }
+
+    /// Sends what is left, within 3 s at most; what cannot be sent by then is counted and lost.
     pub async fn shutdown(self) {
-        if let Some(worker) = self.worker {
-            worker.shutdown(FLUSH).await;
-        }
+        let Self { levels: _, spans, logs, metrics } = self;
+        let spans = async {
+            if let Some(worker) = spans {
+                worker.shutdown(FLUSH).await;
+            }
+        };
+        let logs = async {
+            if let Some(worker) = logs {
+                worker.shutdown(FLUSH).await;
+            }
+        };
+        let metrics = async {
+            if let Some(push) = metrics {
+                push.shutdown(FLUSH).await;
+            }
+        };
+        tokio::join!(spans, logs, metrics);
     }
 }

@@ -1,73 +1,76 @@
-//! Logs: one line an event on the standard error, with the service's name and the current trace and span.
+//! Logs: one line an event on the standard error, with the service's name and the current trace and span; the same by OTLP
+//! where that is asked for.
 
 use std::fmt;
 use std::io::IsTerminal as _;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use self::filter::{Bursts, Levels};
+use self::otlp::Records;
 use crate::config::LogFormat;
 use crate::{Config, Error};
 
+mod fields;
+mod filter;
 mod json;
+mod otlp;
 mod text;
 
-/// The target of OpenTelemetry's own logs: it complains of every batch, we do once a minute.
-const OPENTELEMETRY: &str = "opentelemetry";
-/// The target that warns of spans which the collector took but rejects, by events whose names end so.
-const REJECTED: (&str, &str) = ("opentelemetry-otlp", "PartialSuccess");
+/// What changes the levels while the process runs.
+pub(crate) type Handle = reload::Handle<Levels, Registry>;
 
-/// Makes the process log as configured.
-pub(crate) fn init(config: &Config) -> Result<(), Error> {
-    let configured = filter(&config.log.level).filter(|_| names_levels(&config.log.level));
-    let configured = configured.ok_or_else(|| Error::Level(config.log.level.clone()))?;
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(level) if !level.is_empty() => filter(&level).ok_or(Error::Level(level))?,
-        _ => configured,
-    };
+/// Makes the process log as configured, and by OTLP as well if there is a provider.
+pub(crate) fn init(config: &Config, provider: Option<&SdkLoggerProvider>) -> Result<Handle, Error> {
+    let levels = levels(config)?;
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    subscriber(config, filter, ansi, std::io::stderr).try_init().map_err(|_| Error::Twice)?;
+    let bursts = Bursts::new(config.log.burst);
+    let (subscriber, handle) = subscriber(config, levels, bursts.clone(), provider, ansi, std::io::stderr);
+    subscriber.try_init().map_err(|_| Error::Twice)?;
+    bursts.report();
     // Not the message: it may hold what somebody sent.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(location = panic.location().map(tracing::field::display), "panicked");
     }));
-    Ok(())
+    Ok(handle)
 }
 
-fn subscriber<W>(config: &Config, filter: Targets, ansi: bool, writer: W) -> impl Subscriber + Send + Sync
+/// The configured levels, or those of RUST_LOG; both are checked.
+pub(crate) fn levels(config: &Config) -> Result<Levels, Error> {
+    let level = &config.log.level;
+    let configured = Levels::parse_strictly(level).ok_or_else(|| Error::Level(level.clone()))?;
+    match std::env::var("RUST_LOG") {
+        Ok(level) if !level.is_empty() => Levels::parse(&level).ok_or(Error::Level(level)),
+        _ => Ok(configured),
+    }
+}
+
+fn subscriber<W>(
+    config: &Config,
+    levels: Levels,
+    bursts: Bursts,
+    provider: Option<&SdkLoggerProvider>,
+    ansi: bool,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, Handle)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let format = Format { service: config.name.clone(), format: config.log.format };
-    let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer).event_format(format);
-    let asked = filter.would_enable(REJECTED.0, &Level::INFO);
-    let wanted = filter_fn(move |event| asked || event.target() != REJECTED.0 || event.name().ends_with(REJECTED.1));
-    tracing_subscriber::registry().with(filter).with(wanted).with(layer)
-}
-
-fn filter(level: &str) -> Option<Targets> {
-    let filter: Targets = level.parse().ok()?;
-    // Unless somebody asks for them by name.
-    let asked = filter.iter().any(|(target, _)| target.starts_with(OPENTELEMETRY));
-    if asked {
-        return Some(filter);
-    }
-    let rejected = if filter.would_enable(REJECTED.0, &Level::WARN) { LevelFilter::WARN } else { LevelFilter::OFF };
-    Some(filter.with_targets([(OPENTELEMETRY, LevelFilter::OFF), (REJECTED.0, rejected)]))
-}
-
-/// A word alone would be a target: in RUST_LOG it may be, in a configuration it is a level that was misspelt.
-fn names_levels(level: &str) -> bool {
-    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
-    level.split(',').map(str::trim).all(|part| part.contains('=') || is_level(part))
+    let lines = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer).event_format(format);
+    let (levels, handle) = reload::Layer::new(levels);
+    let subscriber = tracing_subscriber::registry().with(levels).with(bursts).with(provider.map(Records::new));
+    (subscriber.with(lines), handle)
 }
 
 struct Format {
@@ -163,7 +166,8 @@ mod tests {
             ..Config::default()
         };
         let buffer = Buffer::default();
-        let subscriber = subscriber(&config, filter("info").unwrap(), ansi, buffer.clone());
+        let levels = Levels::parse("info").unwrap();
+        let (subscriber, _) = subscriber(&config, levels, Bursts::new(config.log.burst), None, ansi, buffer.clone());
         let span =
             SpanContext::new(TraceId::from(0xab), SpanId::from(0xcd), TraceFlags::SAMPLED, true, TraceState::default());
         let _current = Context::new().with_remote_span_context(span).attach();
@@ -228,17 +232,6 @@ mod tests {
     }
 
     #[test]
-    fn opentelemetry_is_silent_unless_asked() {
-        let silent = filter("debug").unwrap();
-        assert!(!silent.would_enable("opentelemetry_sdk", &tracing::Level::ERROR));
-        assert!(silent.would_enable("opentelemetry-otlp", &tracing::Level::WARN));
-        assert!(!filter("error").unwrap().would_enable("opentelemetry-otlp", &tracing::Level::WARN));
-        assert!(silent.would_enable("user", &tracing::Level::DEBUG));
-        let asked = filter("info,opentelemetry=debug").unwrap();
-        assert!(asked.would_enable("opentelemetry-otlp", &tracing::Level::DEBUG));
-    }
-
-    #[test]
     fn of_the_exporters_warnings_only_rejected_spans_are_told() {
         let lines = lines(LogFormat::Text, false, || {
             tracing::warn!(name: "Export.RetryExhausted", target: "opentelemetry-otlp", "exhausted");
@@ -248,9 +241,42 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_level_is_found() {
-        assert!(filter("user=loud").is_none());
-        assert!(!names_levels("inof") && !names_levels("info,usr") && !names_levels(""));
-        assert!(names_levels("info") && names_levels("WARN, user=debug") && names_levels("off"));
+    fn a_burst_is_counted() {
+        let config = Config { name: "user.rpc".to_owned(), ..Config::default() };
+        let (buffer, bursts) = (Buffer::default(), Bursts::new(3));
+        let (subscriber, _) =
+            subscriber(&config, Levels::parse("info").unwrap(), bursts.clone(), None, false, buffer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            // All within one second, but for a machine that stops for so long: then there are three more.
+            for number in 0..100 {
+                tracing::info!(target: "users", number, "the same");
+            }
+            tracing::info!(target: "users", "another");
+            bursts.tell();
+            bursts.tell();
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let written = text.matches("the same number=").count();
+        assert!((3..=6).contains(&written) && text.contains("another"), "{text}");
+        let told =
+            format!(r#"more lines of the same kind lines={} of="users" level=INFO line="the same""#, 100 - written);
+        assert!(text.contains(&told) && text.matches("more lines").count() == 1, "{text}");
+    }
+
+    #[test]
+    fn the_levels_change_while_it_runs() {
+        let (config, buffer) = (Config::default(), Buffer::default());
+        let (subscriber, handle) =
+            subscriber(&config, Levels::parse("warn").unwrap(), Bursts::new(0), None, false, buffer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            let line = |text| tracing::debug!(target: "changing", "{text}");
+            line("before");
+            handle.reload(Levels::parse("changing=debug").unwrap()).unwrap();
+            line("between");
+            handle.reload(Levels::parse("warn").unwrap()).unwrap();
+            line("after");
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("between") && text.lines().count() == 1, "{text}");
     }
 }

@@ -1,30 +1,50 @@
-//! The bounded queue between the requests and the collector.
+//! The bounded queue between the requests and the collector, for spans and for log records.
 //!
-//! The SDK's batch processor tells nobody how many spans it lost, and its thread cannot leave a collector that hangs;
-//! here every span is counted, sent or dropped with the reason, and an export ends when its time is over. Sent are also
+//! The SDK's batch processors tell nobody how many they lost, and their threads cannot leave a collector that hangs;
+//! here everything is counted, sent or dropped with the reason, and an export ends when its time is over. Sent are also
 //! those that a collector takes and then rejects (`partial_success`): the exporter hides their number and logs a warning.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
+use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Queue;
-use crate::export::Exporter;
-use crate::{metrics, semconv};
+use crate::semconv::{self, Metric};
 
 /// Losses are logged at most this often.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// Why a span was lost.
+/// A way out for what a queue holds.
+pub(crate) trait Export: fmt::Debug + Send + Sync + 'static {
+    /// One of what is sent.
+    type Item: fmt::Debug + Send + 'static;
+
+    /// What many of them are called: `spans`.
+    const ITEMS: &'static str;
+    /// How many were sent.
+    const SENT: Metric;
+    /// How many were lost, by reason.
+    const DROPPED: Metric;
+
+    /// Where they go, for people.
+    fn endpoint(&self) -> &str;
+
+    /// Sends one batch; the error is for the log.
+    fn export(&self, batch: Vec<Self::Item>) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// Why something was lost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reason {
     /// The collector was slower than the service.
@@ -33,7 +53,7 @@ pub(crate) enum Reason {
     Failed,
     /// The collector did not answer in time.
     Timeout,
-    /// The process ended before the span was sent.
+    /// The process ended before it was sent.
     Shutdown,
 }
 
@@ -44,7 +64,7 @@ const REASONS: [(Reason, &str); 4] = [
     (Reason::Shutdown, "shutdown"),
 ];
 
-/// What became of the finished spans.
+/// What became of everything that was put into a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     sent: AtomicU64,
@@ -52,8 +72,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn lose(&self, reason: Reason, spans: u64) {
-        self.dropped[reason as usize].fetch_add(spans, Ordering::Relaxed);
+    fn lose(&self, reason: Reason, items: u64) {
+        self.dropped[reason as usize].fetch_add(items, Ordering::Relaxed);
     }
 
     pub(crate) fn sent(&self) -> u64 {
@@ -69,97 +89,96 @@ impl Counts {
     }
 
     /// Shows the counts among the metrics.
-    pub(crate) fn publish(self: &Arc<Self>) {
-        let meter = metrics::meter();
+    #[expect(clippy::cast_precision_loss, reason = "a process never makes 2^52 spans")]
+    fn publish(self: &Arc<Self>, sent: &Metric, dropped: &Metric) {
         let counts = self.clone();
-        meter
-            .u64_observable_counter(semconv::SPANS_SENT)
-            .with_unit("{span}")
-            .with_callback(move |observer| observer.observe(counts.sent(), &[]))
-            .build();
+        sent.observe(move |value| value.observe(counts.sent() as f64, &[]));
         let counts = self.clone();
-        meter
-            .u64_observable_counter(semconv::SPANS_DROPPED)
-            .with_unit("{span}")
-            .with_callback(move |observer| {
-                for (reason, name) in REASONS {
-                    observer.observe(counts.dropped(reason), &[KeyValue::new(semconv::DROP_REASON, name)]);
-                }
-            })
-            .build();
+        dropped.observe(move |value| {
+            for (reason, name) in REASONS {
+                value.observe(counts.dropped(reason) as f64, &[KeyValue::new(semconv::REASON, name)]);
+            }
+        });
     }
 }
 
 /// The queue's end on the requests' side.
-#[derive(Clone, Debug)]
-pub(crate) struct Processor {
-    shared: Arc<Shared>,
+#[derive(Debug)]
+pub(crate) struct Processor<T> {
+    shared: Arc<Shared<T>>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct Shared<T> {
+    waiting: Mutex<Waiting<T>>,
     wake: Notify,
     config: Queue,
     counts: Arc<Counts>,
-    /// Spans that were taken out of the queue and are neither sent nor lost yet.
+    /// Items that were taken out of the queue and are neither sent nor lost yet.
     under_way: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    spans: VecDeque<SpanData>,
+#[derive(Debug)]
+struct Waiting<T> {
+    items: VecDeque<T>,
     closed: bool,
 }
 
-impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+impl<T> Shared<T> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The spans under way, to be counted by whoever gets them: the worker, or the shutdown that gave it up.
+    /// The items under way, to be counted by whoever gets them: the worker, or the shutdown that gave it up.
     fn settle(&self) -> u64 {
         self.under_way.swap(0, Ordering::AcqRel)
     }
 }
 
-impl Processor {
-    /// A queue whose worker runs on this runtime.
-    pub(crate) fn start(config: Queue, exporter: Exporter) -> (Self, Worker) {
+impl<T: Send + 'static> Processor<T> {
+    /// A queue whose worker runs on this runtime and whose counts are among the metrics.
+    pub(crate) fn start<E: Export<Item = T>>(config: Queue, exporter: E) -> (Self, Worker<E>) {
         let shared = Arc::new(Shared {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting { items: VecDeque::new(), closed: false }),
             wake: Notify::new(),
             config,
             counts: Arc::default(),
             under_way: AtomicU64::new(0),
         });
+        shared.counts.publish(&E::SENT, &E::DROPPED);
         let task = tokio::spawn(work(shared.clone(), exporter));
         (Self { shared: shared.clone() }, Worker { shared, task })
     }
 
-    pub(crate) fn counts(&self) -> Arc<Counts> {
+    #[cfg(test)]
+    fn counts(&self) -> Arc<Counts> {
         self.shared.counts.clone()
     }
-}
 
-impl SpanProcessor for Processor {
-    fn on_start(&self, _: &mut Span, _: &opentelemetry::Context) {}
-
-    fn on_end(&self, span: SpanData) {
+    /// Puts an item into the queue, or drops it; waits for nobody.
+    fn put(&self, item: T) {
         let Shared { wake, config, counts, .. } = &*self.shared;
         let mut waiting = self.shared.waiting();
         if waiting.closed {
             counts.lose(Reason::Shutdown, 1);
-        } else if waiting.spans.len() >= config.size {
+        } else if waiting.items.len() >= config.size {
             counts.lose(Reason::QueueFull, 1);
         } else {
-            waiting.spans.push_back(span);
-            let length = waiting.spans.len();
+            waiting.items.push_back(item);
+            let length = waiting.items.len();
             drop(waiting);
             if length == 1 || length == config.batch {
                 wake.notify_one();
             }
         }
+    }
+}
+
+impl SpanProcessor for Processor<SpanData> {
+    fn on_start(&self, _: &mut Span, _: &opentelemetry::Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        self.put(span);
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -173,14 +192,31 @@ impl SpanProcessor for Processor {
     fn set_resource(&mut self, _: &Resource) {}
 }
 
+/// A log record, and the crate it came from.
+pub(crate) type Logged = (SdkLogRecord, InstrumentationScope);
+
+impl LogProcessor for Processor<Logged> {
+    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        self.put((record.clone(), scope.clone()));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
 /// The queue's end on the collector's side.
 #[derive(Debug)]
-pub(crate) struct Worker {
-    shared: Arc<Shared>,
+pub(crate) struct Worker<E: Export> {
+    shared: Arc<Shared<E::Item>>,
     task: JoinHandle<()>,
 }
 
-impl Worker {
+impl<E: Export> Worker<E> {
     /// Sends what waits, within `limit`; what is not sent by then is lost and counted.
     pub(crate) async fn shutdown(mut self, limit: Duration) {
         self.shared.waiting().closed = true;
@@ -189,16 +225,16 @@ impl Worker {
             self.task.abort();
         }
         let counts = &self.shared.counts;
-        let left = std::mem::take(&mut self.shared.waiting().spans).len() as u64;
+        let left = std::mem::take(&mut self.shared.waiting().items).len() as u64;
         counts.lose(Reason::Shutdown, left + self.shared.settle());
         let dropped = counts.all_dropped();
         if dropped > 0 {
-            tracing::warn!(dropped, sent = counts.sent(), "some spans of this process were lost");
+            tracing::warn!(dropped, sent = counts.sent(), "some {} of this process were lost", E::ITEMS);
         }
     }
 }
 
-async fn work(shared: Arc<Shared>, exporter: Exporter) {
+async fn work<E: Export>(shared: Arc<Shared<E::Item>>, exporter: E) {
     let mut report = Report::default();
     loop {
         while !is_ready(&shared, 1) {
@@ -213,18 +249,18 @@ async fn work(shared: Arc<Shared>, exporter: Exporter) {
         let _ = tokio::time::timeout(shared.config.delay, more).await;
         let Some(batch) = take(&shared) else { return };
         let export = tokio::time::timeout(shared.config.timeout, exporter.export(batch)).await;
-        let spans = shared.settle();
+        let items = shared.settle();
         let error = match export {
             Ok(Ok(())) => {
-                shared.counts.sent.fetch_add(spans, Ordering::Relaxed);
+                shared.counts.sent.fetch_add(items, Ordering::Relaxed);
                 None
             }
             Ok(Err(error)) => {
-                shared.counts.lose(Reason::Failed, spans);
+                shared.counts.lose(Reason::Failed, items);
                 Some(error)
             }
             Err(_) => {
-                shared.counts.lose(Reason::Timeout, spans);
+                shared.counts.lose(Reason::Timeout, items);
                 Some(format!("no answer within {:?}", shared.config.timeout))
             }
         };
@@ -232,17 +268,17 @@ async fn work(shared: Arc<Shared>, exporter: Exporter) {
     }
 }
 
-fn is_ready(shared: &Shared, spans: usize) -> bool {
+fn is_ready<T>(shared: &Shared<T>, items: usize) -> bool {
     let waiting = shared.waiting();
-    waiting.closed || waiting.spans.len() >= spans
+    waiting.closed || waiting.items.len() >= items
 }
 
 /// The next batch; none when the queue is closed and empty.
-fn take(shared: &Shared) -> Option<Vec<SpanData>> {
+fn take<T>(shared: &Shared<T>) -> Option<Vec<T>> {
     let mut waiting = shared.waiting();
-    let count = waiting.spans.len().min(shared.config.batch);
-    let batch: Vec<_> = waiting.spans.drain(..count).collect();
-    // Under the lock, so that at no time is a span in neither place.
+    let count = waiting.items.len().min(shared.config.batch);
+    let batch: Vec<_> = waiting.items.drain(..count).collect();
+    // Under the lock, so that at no time is an item in neither place.
     shared.under_way.store(count as u64, Ordering::Release);
     (!batch.is_empty()).then_some(batch)
 }
@@ -256,11 +292,17 @@ struct Report {
 }
 
 impl Report {
-    fn after(&mut self, dropped: u64, error: Option<String>, exporter: &Exporter) {
+    fn after<E: Export>(&mut self, dropped: u64, error: Option<String>, exporter: &E) {
         self.error = error.or(self.error.take());
-        if let Some(spans) = self.due(dropped, Instant::now()) {
+        if let Some(lost) = self.due(dropped, Instant::now()) {
             let error = self.error.take().unwrap_or_else(|| "it is too slow".to_owned());
-            tracing::warn!(spans, error, endpoint = exporter.endpoint(), "spans are dropped: the collector fails");
+            tracing::warn!(
+                lost,
+                error,
+                endpoint = exporter.endpoint(),
+                "{} are dropped: the collector fails",
+                E::ITEMS
+            );
         }
     }
 

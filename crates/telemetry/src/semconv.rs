@@ -1,18 +1,14 @@
-//! Every attribute, metric and span name that mall writes: OpenTelemetry semantic conventions 1.42, and our own under `mall.`.
+//! Every attribute, metric and span that mall writes: OpenTelemetry semantic conventions 1.42, and our own under `mall.`.
+//!
+//! docs/telemetry.md is written from the tables here, and what a running mall writes is checked against them.
 
+pub mod attribute;
+pub mod metric;
+pub mod span;
+
+pub use attribute::*;
+pub use metric::Metric;
 pub use opentelemetry_semantic_conventions::SCHEMA_URL;
-pub use opentelemetry_semantic_conventions::attribute::{
-    DB_CLIENT_CONNECTION_POOL_NAME, DB_CLIENT_CONNECTION_STATE, DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_NAME,
-    DB_QUERY_SUMMARY, DB_QUERY_TEXT, DB_RESPONSE_STATUS_CODE, DB_SYSTEM_NAME, ERROR_TYPE, HOST_NAME,
-    HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT,
-    NETWORK_PROTOCOL_VERSION, PROCESS_PID, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME, SERVER_ADDRESS,
-    SERVER_PORT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, URL_PATH, URL_SCHEME,
-};
-pub use opentelemetry_semantic_conventions::metric::{
-    DB_CLIENT_CONNECTION_COUNT, DB_CLIENT_CONNECTION_PENDING_REQUESTS, DB_CLIENT_CONNECTION_TIMEOUTS,
-    DB_CLIENT_CONNECTION_WAIT_TIME, DB_CLIENT_OPERATION_DURATION, HTTP_SERVER_ACTIVE_REQUESTS,
-    HTTP_SERVER_REQUEST_DURATION, RPC_CLIENT_CALL_DURATION, RPC_SERVER_CALL_DURATION,
-};
 
 // Values and span names.
 
@@ -30,36 +26,6 @@ pub const UNKNOWN_CALL: &str = "unknown";
 pub const UNKNOWN_HTTP: &str = "HTTP";
 /// The span name of waiting for a connection.
 pub const DB_WAIT: &str = "db wait for connection";
-
-// Metrics of our own.
-
-/// gRPC calls in flight in this service; the conventions have no name for it.
-pub const RPC_SERVER_ACTIVE_CALLS: &str = "mall.rpc.server.active_calls";
-/// gRPC calls in flight to peers; the conventions have no name for it.
-pub const RPC_CLIENT_ACTIVE_CALLS: &str = "mall.rpc.client.active_calls";
-/// Spans handed over to the collector.
-pub const SPANS_SENT: &str = "mall.telemetry.spans.sent";
-/// Spans lost, by [`DROP_REASON`].
-pub const SPANS_DROPPED: &str = "mall.telemetry.spans.dropped";
-/// Why spans were lost: `queue_full`, `failed`, `timeout`, `shutdown`.
-pub const DROP_REASON: &str = "reason";
-
-/// Work that is due in the database and that no process has taken up, by [`RECOVERY_KIND`].
-pub const RECOVERY_WAITING: &str = "mall.recovery.waiting";
-/// For how long the oldest of it has been due, in seconds, by [`RECOVERY_KIND`].
-pub const RECOVERY_AGE: &str = "mall.recovery.age";
-/// What kind of work it is: the name of its spans.
-pub const RECOVERY_KIND: &str = "kind";
-/// Callbacks of a payment provider that were refused, by [`REFUSAL_REASON`].
-pub const CALLBACKS_REFUSED: &str = "mall.pay.callbacks.refused";
-/// Why a callback was refused: `signature`, `invalid`, `mismatch`, `unknown`, `state`.
-pub const REFUSAL_REASON: &str = "reason";
-
-/// The conventions' buckets for durations of calls and requests, in seconds.
-pub const DURATION_BUCKETS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// The conventions' buckets for durations of database statements, in seconds.
-pub const DB_DURATION_BUCKETS: [f64; 8] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 // Headers.
 

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use opentelemetry::context::{FutureExt as _, WithContext};
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _};
 use opentelemetry::{Context, ContextGuard, KeyValue, Value};
 use opentelemetry_sdk::trace::SdkTracer;
 
+use crate::slow::Part;
 use crate::{propagate, semconv};
 
 /// Set by `init` unless telemetry is disabled, and by `testing::install`.
@@ -30,7 +32,12 @@ pub struct Span {
     context: Context,
     /// The span in `context` is this one, not its parent.
     own: bool,
+    /// What it adds, when it is dropped, to the breakdown of a call that may be slow.
+    _part: Option<Part>,
 }
+
+/// The longest text of an attribute, in bytes; set by `init`.
+pub(crate) static VALUE_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 impl Span {
     /// Starts a child of the current span.
@@ -40,22 +47,25 @@ impl Span {
 
     /// Starts a child of the span in `parent`: for work that left its caller's thread.
     pub fn start_under(parent: &Context, kind: SpanKind, name: impl Into<Cow<'static, str>>) -> Self {
+        let name = name.into();
+        // What a server does is the call itself.
+        let part = if kind == SpanKind::Server { None } else { Part::begin(parent, || name.clone()) };
         match TRACER.get() {
             Some(tracer) => {
                 let span = tracer.span_builder(name).with_kind(kind).start_with_context(tracer, parent);
-                Self { context: parent.with_span(span), own: true }
+                Self { context: parent.with_span(span), own: true, _part: part }
             }
-            None => Self { context: parent.clone(), own: false },
+            None => Self { context: parent.clone(), own: false, _part: part },
         }
     }
 
     /// Starts the root of a trace of its own: for work that another trace began, whose `traceparent` it links to.
     pub fn start_linked(kind: SpanKind, name: impl Into<Cow<'static, str>>, began: Option<&str>) -> Self {
-        let Some(tracer) = TRACER.get() else { return Self { context: Context::new(), own: false } };
+        let Some(tracer) = TRACER.get() else { return Self { context: Context::new(), own: false, _part: None } };
         let links = began.and_then(propagate::parse).map(|began| Link::new(began, Vec::new(), 0));
         let builder = tracer.span_builder(name).with_kind(kind).with_links(links.into_iter().collect());
         let root = Context::new();
-        Self { context: root.with_span(builder.start_with_context(tracer, &root)), own: true }
+        Self { context: root.with_span(builder.start_with_context(tracer, &root)), own: true, _part: None }
     }
 
     /// Whether attributes are kept: costly ones need not be made otherwise.
@@ -66,7 +76,7 @@ impl Span {
     /// Sets an attribute; its key is a constant of [`semconv`].
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
         if self.own {
-            self.context.span().set_attribute(KeyValue::new(key, value));
+            self.context.span().set_attribute(KeyValue::new(key, bounded(value.into())));
         }
     }
 
@@ -119,6 +129,18 @@ impl Drop for Span {
     fn drop(&mut self) {
         // A task that outlives the call may hold the context: the span ends here all the same.
         self.end();
+    }
+}
+
+/// A value whose text is no longer than is allowed.
+fn bounded(value: Value) -> Value {
+    let most = VALUE_BYTES.load(Ordering::Relaxed);
+    match value {
+        Value::String(text) if text.as_str().len() > most => {
+            let text = text.as_str();
+            Value::from(text[..text.floor_char_boundary(most)].to_owned())
+        }
+        value => value,
     }
 }
 

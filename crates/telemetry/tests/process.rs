@@ -2,8 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use telemetry::{Batcher, Config, LogConfig, LogFormat, Span, SpanKind, semconv};
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use telemetry::{Batcher, Config, LogConfig, LogFormat, Slow, Span, SpanKind, semconv};
+use testkit::otlp::Sink;
+use tower::{Layer as _, ServiceExt as _};
 
 /// Runs the test `inside` in a process with these variables.
 fn child(scenario: &str, vars: &[(&str, &str)]) -> Output {
@@ -41,11 +46,20 @@ async fn run(scenario: &str) {
         }
         "otlp" => Config { batcher: Batcher::OtlpGrpc, ..config },
         "disabled" => Config { disabled: true, ..config },
+        "slow" => {
+            let methods = [("shop.Service/Wait".to_owned(), Duration::from_secs(60).into())].into();
+            let slow = Slow { after: Duration::from_millis(10), methods };
+            Config { sampler: 0.0, slow, ..config }
+        }
         _ => config,
     };
     let telemetry = telemetry::init(&config).unwrap();
     assert!(matches!(telemetry::init(&config), Err(telemetry::Error::Twice)));
-    if scenario == "panic" {
+    if scenario == "slow" {
+        for path in ["/shop.Service/Buy", "/shop.Service/Wait"] {
+            call(path).await;
+        }
+    } else if scenario == "panic" {
         let span = Span::start(SpanKind::Internal, "work");
         let _current = span.enter();
         std::panic::catch_unwind(|| panic!("hunter2")).unwrap_err();
@@ -60,6 +74,94 @@ async fn run(scenario: &str) {
     }
     tracing::info!(target: "metrics", text = telemetry::metrics_text());
     telemetry.shutdown().await;
+}
+
+/// A call whose turn comes late, and whose handler asks the database.
+async fn call(path: &str) {
+    let handler = tower::service_fn(async |_: http::Request<()>| {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        telemetry::handling();
+        let statement = Span::start(SpanKind::Client, "SELECT users");
+        statement.run(tokio::time::sleep(Duration::from_millis(5))).await;
+        drop(statement);
+        let mut answer = http::Response::new(http_body_util::Empty::<&[u8]>::new());
+        answer.headers_mut().insert("grpc-status", http::HeaderValue::from_static("0"));
+        Ok::<_, std::convert::Infallible>(answer)
+    });
+    let methods = ["shop.Service/Buy", "shop.Service/Wait"];
+    let service = telemetry::grpc::ServerLayer::new(methods).layer(handler);
+    service.oneshot(http::Request::post(path).body(()).unwrap()).await.unwrap();
+}
+
+#[test]
+fn a_slow_call_tells_where_its_time_went_though_its_trace_is_not_kept() {
+    let output = child("slow", &[]);
+    assert!(json_lines(&output.stdout).is_empty(), "no span is sampled");
+    let logs = json_lines(&output.stderr);
+    // For the other one a minute is not slow.
+    let slow: Vec<_> = logs.iter().filter(|line| line["message"] == "slow call").collect();
+    let [slow] = slow.as_slice() else { panic!("{logs:?}") };
+    let fields = &slow["fields"];
+    assert_eq!((&fields["call"], &fields["end"]), (&"shop.Service/Buy".into(), &"OK".into()));
+    let millis = |text: &serde_json::Value| {
+        let text = text.as_str().unwrap();
+        text.strip_suffix("ms").unwrap_or_else(|| panic!("{fields}")).parse::<f64>().unwrap()
+    };
+    let (took, queue, handler) = (millis(&fields["took"]), millis(&fields["queue"]), millis(&fields["handler"]));
+    assert!(queue >= 15.0 && handler >= 5.0 && took >= queue + handler - 0.1, "{fields}");
+    assert!(fields["parts"].as_str().unwrap().starts_with("SELECT users "), "{fields}");
+    assert_eq!(slow["trace_id"].as_str().unwrap().len(), 32);
+}
+
+/// The text of a value, as OTLP has it.
+fn text(value: Option<&AnyValue>) -> &str {
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => text,
+        _ => "",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_three_signals_go_to_one_collector_as_one_process() {
+    let sink = Sink::start().await;
+    let vars = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*sink.url()),
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+    ];
+    let output = child("otlp", &vars);
+    let received = sink.received();
+    let resources = [
+        received.spans.iter().map(|of| of.resource.clone()).next().unwrap(),
+        received.logs.iter().map(|of| of.resource.clone()).next().unwrap(),
+        received.metrics.iter().map(|of| of.resource.clone()).next().unwrap(),
+    ]
+    .map(|resource| {
+        let mut attributes = resource.unwrap().attributes;
+        attributes.sort_by(|one, other| one.key.cmp(&other.key));
+        attributes
+    });
+    assert!(resources.iter().all(|attributes| *attributes == resources[0]), "{resources:#?}");
+    let span = &received.spans[0].scope_spans[0].spans[0];
+    let records: Vec<_> = received.logs.iter().flat_map(|of| &of.scope_logs).flat_map(|of| &of.log_records).collect();
+    let registered = records.iter().find(|record| text(record.body.as_ref()) == "registered").unwrap();
+    assert_eq!((&registered.trace_id, &registered.span_id), (&span.trace_id, &span.span_id));
+    assert_eq!(registered.severity_text, "INFO");
+    let id = registered.attributes.iter().find(|attribute| attribute.key == "id").unwrap();
+    assert_eq!(id.value.as_ref().unwrap().value, Some(Value::IntValue(7)));
+    // What is written and what is sent are the same lines.
+    let written = json_lines(&output.stderr).iter().filter(|line| line["message"] == "registered").count();
+    assert_eq!(written, 1);
+    let names: Vec<_> = received
+        .metrics
+        .iter()
+        .flat_map(|of| &of.scope_metrics)
+        .flat_map(|of| &of.metrics)
+        .map(|metric| metric.name.as_str())
+        .collect();
+    for metric in [telemetry::metric::SPANS_SENT, telemetry::metric::PROCESS_UPTIME, telemetry::metric::TOKIO_TASKS] {
+        assert!(names.contains(&metric.name), "{names:?}");
+    }
 }
 
 fn line<'a>(lines: &'a [serde_json::Value], target: &str) -> &'a serde_json::Value {
@@ -146,6 +248,14 @@ fn a_configuration_that_cannot_work_is_refused() {
         (Config { sampler: f64::NAN, ..Config::default() }, "telemetry.sampler"),
         (Config { queue, ..Config::default() }, "telemetry.queue"),
         (Config { endpoint: Some("ftp://x".to_owned()), ..Config::default() }, "telemetry.endpoint"),
+        (
+            Config {
+                batcher: Batcher::Zipkin,
+                log: LogConfig { otlp: true, ..Default::default() },
+                ..Config::default()
+            },
+            "telemetry.log.otlp",
+        ),
         (
             Config { log: LogConfig { level: "inof".to_owned(), ..Default::default() }, ..Config::default() },
             "telemetry.log",

@@ -7,6 +7,7 @@ pub mod database;
 mod eventually;
 pub mod http;
 pub mod jaeger;
+pub mod otlp;
 pub mod part;
 pub mod process;
 pub mod requirement;

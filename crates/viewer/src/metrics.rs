@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use telemetry::metric::{self, Metric};
+
 /// Numbers about a store.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
@@ -22,31 +24,23 @@ pub(crate) struct Stats {
     pub(crate) evicted: AtomicU64,
 }
 
-/// A name, a unit, a description and the number.
-type Instrument = (&'static str, &'static str, &'static str, fn(&Stats) -> &AtomicU64);
+/// Which of them a metric is.
+type Number = fn(&Stats) -> &AtomicU64;
 
 /// Adds the numbers to the metrics of the process.
+#[expect(clippy::cast_precision_loss, reason = "bytes of memory, and spans that one process takes, are far below 2^52")]
 pub(crate) fn publish(stats: &Arc<Stats>) {
-    let meter = telemetry::meter();
-    let gauges: [Instrument; 3] = [
-        ("viewer.store.usage", "By", "Memory that traces take", |stats| &stats.bytes),
-        ("viewer.store.limit", "By", "Memory that traces may take", |stats| &stats.limit),
-        ("viewer.store.traces", "{trace}", "Traces that are kept", |stats| &stats.traces),
+    let numbers: [(Metric, Number); 7] = [
+        (metric::VIEWER_STORE_USAGE, |stats| &stats.bytes),
+        (metric::VIEWER_STORE_LIMIT, |stats| &stats.limit),
+        (metric::VIEWER_STORE_TRACES, |stats| &stats.traces),
+        (metric::VIEWER_SPANS_STORED, |stats| &stats.stored),
+        (metric::VIEWER_SPANS_CUT, |stats| &stats.cut),
+        (metric::VIEWER_SPANS_REFUSED, |stats| &stats.refused),
+        (metric::VIEWER_TRACES_EVICTED, |stats| &stats.evicted),
     ];
-    for (name, unit, description, number) in gauges {
+    for (metric, number) in numbers {
         let stats = stats.clone();
-        let gauge = meter.u64_observable_gauge(name).with_unit(unit).with_description(description);
-        gauge.with_callback(move |observer| observer.observe(number(&stats).load(Relaxed), &[])).build();
-    }
-    let counters: [Instrument; 4] = [
-        ("viewer.spans.stored", "{span}", "Spans that were stored", |stats| &stats.stored),
-        ("viewer.spans.cut", "{span}", "Spans of traces that were too large", |stats| &stats.cut),
-        ("viewer.spans.refused", "{span}", "Spans that were too large", |stats| &stats.refused),
-        ("viewer.traces.evicted", "{trace}", "Traces that were dropped to make room", |stats| &stats.evicted),
-    ];
-    for (name, unit, description, number) in counters {
-        let stats = stats.clone();
-        let counter = meter.u64_observable_counter(name).with_unit(unit).with_description(description);
-        counter.with_callback(move |observer| observer.observe(number(&stats).load(Relaxed), &[])).build();
+        metric.observe(move |value| value.observe(number(&stats).load(Relaxed) as f64, &[]));
     }
 }

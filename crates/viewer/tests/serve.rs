@@ -48,7 +48,7 @@ async fn it_takes_spans_over_grpc_says_how_it_is_and_drains() {
     let refused = otlp.export(request(vec![span(&"x".repeat(2 << 20))])).await.unwrap().into_inner();
     assert_eq!(refused.partial_success.unwrap().rejected_spans, 1);
     let metrics = client::get(&format!("{admin}/metrics")).await;
-    assert!(metrics.body.contains("viewer_spans_refused_total 1"), "{}", metrics.body);
+    assert!(metrics.body.contains("mall_viewer_spans_refused_total 1"), "{}", metrics.body);
 
     let mut grpc = tonic::client::Grpc::new(
         tonic::transport::Endpoint::from_shared(format!("http://{}", addresses.otlp_grpc)).unwrap().connect_lazy(),
@@ -61,8 +61,8 @@ async fn it_takes_spans_over_grpc_says_how_it_is_and_drains() {
 
     assert_eq!(client::get(&format!("{admin}/readyz")).await.status, 200);
     let metrics = client::get(&format!("{admin}/metrics")).await.body;
-    assert!(metrics.contains("viewer_spans_stored"), "{metrics}");
-    assert!(metrics.contains("viewer_store_usage"), "{metrics}");
+    assert!(metrics.contains("mall_viewer_spans_stored"), "{metrics}");
+    assert!(metrics.contains("mall_viewer_store_usage"), "{metrics}");
 
     lifecycle.drain();
     let end = tokio::time::timeout(Duration::from_secs(30), serving).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use redact::Secret;
 
-use super::{Batcher, Config, has_password};
+use super::{Batcher, Config, Propagator, has_password};
 use crate::{Error, semconv};
 
 type Pairs = Vec<(String, String)>;
@@ -29,6 +29,17 @@ impl Config {
         vars.set("OTEL_BSP_EXPORT_TIMEOUT", &mut self.queue.timeout, millis)?;
         vars.set("OTEL_BSP_MAX_QUEUE_SIZE", &mut self.queue.size, parsed)?;
         vars.set("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", &mut self.queue.batch, parsed)?;
+        vars.set("OTEL_PROPAGATORS", &mut self.propagators, propagators)?;
+        vars.set("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", &mut self.limits.attributes, parsed)?;
+        vars.set("OTEL_SPAN_EVENT_COUNT_LIMIT", &mut self.limits.events, parsed)?;
+        vars.set("OTEL_SPAN_LINK_COUNT_LIMIT", &mut self.limits.links, parsed)?;
+        vars.set("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", &mut self.limits.value_bytes, parsed)?;
+        // Prometheus, which reads them at the admin port, is served in any case.
+        let otlp = |value: &str| ["otlp", "prometheus", "none"].contains(&value).then_some(value == "otlp");
+        vars.set("OTEL_METRICS_EXPORTER", &mut self.metrics.otlp, otlp)?;
+        vars.set("OTEL_METRIC_EXPORT_INTERVAL", &mut self.metrics.interval, millis)?;
+        let otlp = |value: &str| ["otlp", "console", "none"].contains(&value).then_some(value == "otlp");
+        vars.set("OTEL_LOGS_EXPORTER", &mut self.log.otlp, otlp)?;
         self.checked()
     }
 
@@ -99,10 +110,6 @@ impl Config {
         if self.batcher == Batcher::OtlpHttp { "/v1/traces" } else { "" }
     }
 
-    fn sends_otlp(&self) -> bool {
-        matches!(self.batcher, Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger)
-    }
-
     /// The configured endpoint goes with the configured batcher: another one has another, but for the two of OTLP, which a
     /// collector has at one place.
     fn change_batcher(&mut self, batcher: Batcher) {
@@ -157,6 +164,12 @@ impl<F: Fn(&str) -> Option<String>> Vars<F> {
     }
 }
 
+/// `tracecontext,baggage`; `none` for none.
+fn propagators(names: &str) -> Option<Vec<Propagator>> {
+    let names = names.split(',').map(str::trim).filter(|name| *name != "none");
+    names.map(Propagator::named).collect()
+}
+
 fn parsed<T: FromStr>(value: &str) -> Option<T> {
     value.parse().ok()
 }
@@ -205,6 +218,11 @@ mod tests {
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16"),
             ("OTEL_BSP_EXPORT_TIMEOUT", "700"),
             ("OTEL_SDK_DISABLED", " TRUE "),
+            ("OTEL_PROPAGATORS", "b3, baggage"),
+            ("OTEL_SPAN_EVENT_COUNT_LIMIT", "3"),
+            ("OTEL_METRICS_EXPORTER", "otlp"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
+            ("OTEL_LOGS_EXPORTER", "otlp"),
         ];
         let config = with(config, &vars).unwrap();
         assert_eq!(config.name, "shop");
@@ -219,6 +237,9 @@ mod tests {
             (Duration::from_millis(250), Duration::from_millis(700))
         );
         assert!(config.disabled);
+        assert_eq!(config.propagators, [Propagator::B3, Propagator::Baggage]);
+        assert_eq!((config.limits.events, config.metrics.interval), (3, Duration::from_millis(500)));
+        assert!(config.metrics.otlp && config.log.otlp);
     }
 
     #[test]
@@ -299,6 +320,8 @@ mod tests {
             ("OTEL_RESOURCE_ATTRIBUTES", "=hunter2"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
+            ("OTEL_PROPAGATORS", "tracecontext,xray"),
+            ("OTEL_METRICS_EXPORTER", "carrier-pigeon"),
         ] {
             let error = with(Config::default(), &[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && !error.contains(value), "{error}");

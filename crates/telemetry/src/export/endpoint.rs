@@ -5,14 +5,37 @@ use ::http::Uri;
 use crate::config::Batcher;
 use crate::{Config, Error};
 
-/// The URL that the batcher calls, or the path of the file that it writes.
-pub(super) fn of(config: &Config) -> Result<String, Error> {
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    /// Where OTLP over HTTP takes it.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Traces => TRACES,
+            Self::Logs => "/v1/logs",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+}
+
+const TRACES: &str = "/v1/traces";
+
+/// The URL that the batcher calls, or the path of the file that it writes. The configuration names that of traces; other
+/// signals go to the same collector.
+pub(super) fn of(config: &Config, signal: Signal) -> Result<String, Error> {
     let given = config.endpoint.as_deref();
     match config.batcher {
         Batcher::OtlpGrpc => url(config, given.unwrap_or("127.0.0.1:4317"), ""),
         Batcher::OtlpHttp => {
-            let path = config.path.as_deref().unwrap_or("/v1/traces");
-            url(config, given.unwrap_or("127.0.0.1:4318"), &format!("/{}", path.trim_start_matches('/')))
+            let path = config.path.as_deref().filter(|_| signal == Signal::Traces).unwrap_or(signal.path());
+            let url = url(config, given.unwrap_or("127.0.0.1:4318"), &format!("/{}", path.trim_start_matches('/')))?;
+            Ok(url.strip_suffix(TRACES).map(|base| format!("{base}{}", signal.path())).unwrap_or(url))
         }
         Batcher::Zipkin => url(config, given.unwrap_or("127.0.0.1:9411"), "/api/v2/spans"),
         Batcher::Jaeger => {
@@ -71,7 +94,20 @@ mod tests {
         ];
         for (batcher, endpoint, secure, wanted) in cases {
             let config = Config { batcher, endpoint: endpoint.map(str::to_owned), secure, ..Config::default() };
-            assert_eq!(of(&config).unwrap(), wanted, "{batcher:?} {endpoint:?}");
+            assert_eq!(of(&config, Signal::Traces).unwrap(), wanted, "{batcher:?} {endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn other_signals_go_to_the_same_collector() {
+        let cases = [
+            (Batcher::OtlpGrpc, "collector:4317", "http://collector:4317"),
+            (Batcher::OtlpHttp, "collector:4318", "http://collector:4318/v1/logs"),
+            (Batcher::OtlpHttp, "http://collector/otlp/v1/traces", "http://collector/otlp/v1/logs"),
+        ];
+        for (batcher, endpoint, wanted) in cases {
+            let config = Config { batcher, endpoint: Some(endpoint.to_owned()), ..Config::default() };
+            assert_eq!(of(&config, Signal::Logs).unwrap(), wanted);
         }
     }
 
@@ -79,8 +115,8 @@ mod tests {
     fn what_is_no_endpoint_is_refused() {
         for endpoint in ["", "ftp://host:1", "http://", "a b", "host:port:port", "udp://host:1"] {
             let config = Config { endpoint: Some(endpoint.to_owned()), ..Config::default() };
-            assert!(of(&config).is_err(), "{endpoint}");
+            assert!(of(&config, Signal::Traces).is_err(), "{endpoint}");
         }
-        assert!(of(&Config { batcher: Batcher::File, ..Config::default() }).is_err());
+        assert!(of(&Config { batcher: Batcher::File, ..Config::default() }, Signal::Traces).is_err());
     }
 }

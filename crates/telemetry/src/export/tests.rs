@@ -64,7 +64,7 @@ fn config(batcher: Batcher, endpoint: impl ToString) -> Config {
 }
 
 async fn export(config: &Config) -> Result<(), String> {
-    Exporter::new(config, &resource::of(config)).unwrap().export(batch()).await
+    Spans::new(config, &resource::of(config)).unwrap().export(batch()).await
 }
 
 fn is_whole(request: &ExportTraceServiceRequest) {
@@ -176,7 +176,7 @@ async fn every_line_of_the_file_is_otlp_json() {
         assert_eq!(span["attributes"][1]["value"], serde_json::json!({"intValue": "5432"}));
     }
     let missing = Config { endpoint: Some(directory.path().join("no/spans").display().to_string()), ..config };
-    assert!(matches!(Exporter::new(&missing, &resource::of(&missing)), Err(Error::File { .. })));
+    assert!(matches!(Spans::new(&missing, &resource::of(&missing)), Err(Error::File { .. })));
 }
 
 fn certificate() -> CertifiedKey<rcgen::KeyPair> {
@@ -239,7 +239,7 @@ async fn tls_is_spoken_to_a_certificate_that_is_known() {
 fn what_cannot_be_sent_is_refused_at_the_start() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _inside = runtime.enter();
-    let refused = |config: Config| Exporter::new(&config, &resource::of(&config)).unwrap_err().to_string();
+    let refused = |config: Config| Spans::new(&config, &resource::of(&config)).unwrap_err().to_string();
     for (name, value) in [("bad name", "hunter2"), ("x-token", "hunter2\n")] {
         let headers = [(name.to_owned(), Secret::new(value.to_owned()))].into();
         let error = refused(Config { headers, ..config(Batcher::OtlpGrpc, "collector:4317") });

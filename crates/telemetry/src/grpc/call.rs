@@ -1,5 +1,6 @@
 //! One call from its start to its end: the last trailer, an error, or being dropped.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ::http::{HeaderMap, Response};
@@ -9,6 +10,7 @@ use tonic::Code;
 use super::{code_name, is_server_fault};
 use crate::exchange::Exchange;
 use crate::metrics::Calls;
+use crate::slow::Breakdown;
 use crate::{Span, semconv};
 
 /// A call under way: it is measured and its span ended once, when it ends or is dropped.
@@ -17,8 +19,11 @@ pub struct Call {
     calls: &'static Calls,
     /// Whether only a fault of ours is an error: on the server's side.
     server: bool,
+    method: &'static str,
     labels: Vec<KeyValue>,
     start: Instant,
+    /// Where its time goes, for a call that this process answers.
+    breakdown: Option<Arc<Breakdown>>,
     ended: bool,
 }
 
@@ -36,7 +41,13 @@ impl Call {
         all.push(KeyValue::new(semconv::RPC_METHOD, method));
         all.extend_from_slice(labels);
         calls.active.add(1, &all);
-        Self { span, calls, server, labels: all, start: Instant::now(), ended: false }
+        Self { span, calls, server, method, labels: all, start: Instant::now(), breakdown: None, ended: false }
+    }
+
+    /// With the breakdown that its context carries.
+    pub(super) fn broken_down(mut self, breakdown: Option<Arc<Breakdown>>) -> Self {
+        self.breakdown = breakdown;
+        self
     }
 
     fn finish(&mut self, code: Code) {
@@ -53,6 +64,9 @@ impl Call {
             self.labels.push(KeyValue::new(semconv::ERROR_TYPE, name));
         }
         self.calls.duration.record(self.start.elapsed().as_secs_f64(), &self.labels);
+        if let Some(breakdown) = &self.breakdown {
+            breakdown.end(|| self.method.into(), name, &self.span);
+        }
         self.span.end();
     }
 }

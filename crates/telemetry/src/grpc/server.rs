@@ -11,7 +11,7 @@ use tower::Layer;
 use super::call::Call;
 use super::{is_untraced, method};
 use crate::exchange::{Begin, Traced};
-use crate::{Span, metrics, propagate, semconv};
+use crate::{Span, metrics, propagate, semconv, slow};
 
 /// Gives every call that a server answers a span of kind SERVER; health and reflection get none.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Begin for ServerLayer {
             return None;
         }
         let name = path.get(1..).and_then(|name| self.methods.get(name)).copied();
-        let parent = propagate::extract(request.headers());
+        let (parent, breakdown) = slow::begin(propagate::extract(request.headers()));
         let span = Span::start_under(&parent, SpanKind::Server, name.unwrap_or(semconv::UNKNOWN_CALL));
         let method = name.unwrap_or(semconv::OTHER);
         if span.is_recording() {
@@ -63,6 +63,6 @@ impl Begin for ServerLayer {
                 }
             }
         }
-        Some(Call::new(span, &metrics::RPC_SERVER, true, method, &[]))
+        Some(Call::new(span, &metrics::RPC_SERVER, true, method, &[]).broken_down(breakdown))
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
 use tracing_subscriber::fmt::format::Writer;
 
-use super::{Line, causes, is_harmful, now};
+use super::fields::Fields;
+use super::{Line, is_harmful, now};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -26,8 +26,7 @@ struct Object<'a> {
 
 pub(super) fn write(line: &Line<'_>, writer: &mut Writer<'_>) -> fmt::Result {
     let metadata = line.event.metadata();
-    let mut fields = Fields::default();
-    line.event.record(&mut fields);
+    let fields = Fields::of(line.event);
     let object = Object {
         timestamp: now(),
         level: metadata.level().as_str(),
@@ -47,47 +46,4 @@ pub(super) fn write(line: &Line<'_>, writer: &mut Writer<'_>) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-#[derive(Default)]
-struct Fields {
-    message: String,
-    rest: Map<String, Value>,
-}
-
-impl Fields {
-    fn add(&mut self, field: &Field, value: impl Into<Value>) {
-        self.rest.insert(field.name().to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
-        if field.name() == "message" { self.message = text } else { self.add(field, text) }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" { self.message = value.to_owned() } else { self.add(field, value) }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field, value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.add(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field, value);
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.add(field, causes(value));
-    }
 }

@@ -5,17 +5,18 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tonic::Code;
 
 use super::*;
+use crate::export::Spans;
 use crate::{Config, fake, resource};
 
 struct Fixture {
     tracer: SdkTracer,
     counts: Arc<Counts>,
-    worker: Worker,
+    worker: Worker<Spans>,
 }
 
 fn start(address: std::net::SocketAddr, queue: Queue) -> Fixture {
     let config = Config { endpoint: Some(address.to_string()), queue, ..Config::default() };
-    let exporter = Exporter::new(&config, &resource::of(&config)).unwrap();
+    let exporter = Spans::new(&config, &resource::of(&config)).unwrap();
     let (processor, worker) = Processor::start(config.queue, exporter);
     let counts = processor.counts();
     let tracer = SdkTracerProvider::builder().with_span_processor(processor).build().tracer("test");
