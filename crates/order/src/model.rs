@@ -58,7 +58,7 @@ impl Status {
     }
 
     /// As it is told to people.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Placed => "placed",
             Self::Paid => "paid",

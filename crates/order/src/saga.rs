@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::recovery::{self, Task, Unfinished, Waiting};
 use domain::{fault, millis, now};
+use telemetry::{Tally, metric};
 
 use crate::error::Error;
 use crate::model::{Order, Status, Wish};
@@ -45,7 +46,8 @@ impl Saga {
     async fn begin(&self, wish: &Wish) -> Result<Option<Order>, Error> {
         let unit_price = self.products.price(wish).await?;
         let amount = wish.cost(unit_price)?;
-        self.store.begin(wish, unit_price, amount, self.recovery.due()).await
+        let begun = self.store.begin(wish, unit_price, amount, self.recovery.due()).await?;
+        Ok(begun.inspect(|order| count(order.status)))
     }
 
     /// The order that this wish has become before.
@@ -124,10 +126,19 @@ impl Saga {
     async fn step(&self, order: Order, to: Status, due: Option<i64>) -> Result<Order, Error> {
         debug_assert!(order.status.leads_to(to), "{order:?} to {to:?}");
         match self.store.advance(order.id, order.status, to, due).await? {
-            Some(order) => Ok(order),
+            Some(order) => {
+                count(order.status);
+                Ok(order)
+            }
             None => self.store.find(order.id).await,
         }
     }
+}
+
+/// Counts an order that came into a state.
+pub(crate) fn count(state: Status) {
+    static STEPS: Tally = Tally::new(metric::ORDER_STEPS);
+    STEPS.count([state.name()]);
 }
 
 /// What is answered to whoever wished for the order: it, wherever it stands by now, unless it was rejected.

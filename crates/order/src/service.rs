@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 use crate::convert;
 use crate::error::Error;
 use crate::model::{self, Order};
-use crate::saga::Saga;
+use crate::saga::{self, Saga};
 use crate::store::Store;
 
 /// The order service.
@@ -92,7 +92,9 @@ impl OrderService for Orders {
 
     async fn mark_paid(&self, request: Request<MarkPaidRequest>) -> Result<Response<MarkPaidResponse>, Status> {
         let (id, payment, amount) = convert::paid(request.into_inner())?;
-        if !self.store.mark_paid(id, payment, amount).await? {
+        if self.store.mark_paid(id, payment, amount).await? {
+            saga::count(model::Status::Paid);
+        } else {
             let order = self.store.find(id).await?;
             if order.payment != Some(payment) {
                 return Err(unpayable(&order, amount).into());

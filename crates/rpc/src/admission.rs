@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
+use telemetry::{Tally, metric};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -34,8 +35,10 @@ impl AdmissionLayer {
     }
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Status> {
+        static REFUSED: Tally = Tally::new(metric::RPC_SERVER_REFUSED);
         self.present.clone().try_acquire_owned().map_err(|error| match error {
             TryAcquireError::NoPermits | TryAcquireError::Closed => {
+                REFUSED.count(["overload"]);
                 let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
                 Status::with_error_details(Code::ResourceExhausted, "too many calls in flight, try again", details)
             }

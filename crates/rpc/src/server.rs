@@ -137,7 +137,10 @@ impl Server {
             .layer(CatchPanicLayer::custom(answer_panic))
             .layer(DeadlineLayer::new(config.timeout, config.max_timeout, cut_off.clone()))
             .layer(AdmissionLayer::new(config.max_in_flight, config.max_queued))
-            .map_request(move |request| believe(&config.trusted_gateways, request))
+            .map_request(move |request| {
+                telemetry::handling();
+                believe(&config.trusted_gateways, request)
+            })
             .map_response(blame_sender)
             .into_inner();
         let router = tonic::transport::Server::builder()

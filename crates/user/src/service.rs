@@ -12,6 +12,7 @@ use proto::user::v1::{
     UpdateProfileRequest, UpdateProfileResponse, UserInfoRequest, UserInfoResponse,
 };
 use redact::Secret;
+use telemetry::{Tally, metric};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
@@ -24,6 +25,9 @@ use crate::store::{NewUser, Store};
 
 /// How long a login may take longer for hashing its password anew: with the wait for its first hash, less than a call has.
 const REHASH: Duration = Duration::from_millis(500);
+
+/// How tries to log in ended.
+static LOGINS: Tally = Tally::new(metric::LOGINS);
 
 /// The user service.
 pub(crate) struct Users {
@@ -73,10 +77,16 @@ impl Users {
 
     /// Gives a token for the right password.
     async fn log_in(&self, credentials: Credentials, address: Option<IpAddr>) -> Result<Token, Error> {
-        let attempt = self.limits.attempt(credentials.mobile.as_str(), address)?;
+        let attempt =
+            self.limits.attempt(credentials.mobile.as_str(), address).inspect_err(|_| LOGINS.count(["limited"]))?;
         let token = self.check(credentials).await;
-        if matches!(token, Err(Error::WrongCredentials)) {
-            attempt.failed();
+        match &token {
+            Ok(_) => LOGINS.count(["succeeded"]),
+            Err(Error::WrongCredentials) => {
+                LOGINS.count(["refused"]);
+                attempt.failed();
+            }
+            Err(_) => {}
         }
         token
     }
