@@ -1,10 +1,14 @@
 //! `mall serve`: one service in the foreground, until a signal or the end of its supervisor.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rpc::Lifecycle;
+use telemetry::Telemetry;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Sources;
 use crate::services::Service;
@@ -23,10 +27,28 @@ pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
             let follow = move || follow_supervisor(&lifecycle, end);
             std::thread::Builder::new().name("supervisor".to_owned()).spawn(follow)?;
         }
-        let served = process.section.serve(lifecycle).await;
+        let served = tokio::select! {
+            served = process.section.serve(lifecycle) => served,
+            end = follow_levels(service, sources, &telemetry) => match end? {},
+        };
         telemetry.shutdown().await;
         served
     })
+}
+
+/// Reads the levels of the log again at SIGHUP, from wherever the configuration is; a mistake in it leaves them as they are.
+async fn follow_levels(service: &Service, sources: &Sources, telemetry: &Telemetry) -> anyhow::Result<Infallible> {
+    let mut signals = signal(SignalKind::hangup()).context("take over SIGHUP")?;
+    loop {
+        signals.recv().await;
+        let levels = service.configure(sources).map_err(anyhow::Error::from);
+        match levels.and_then(|process| Ok(telemetry.set_levels(&process.telemetry)?)) {
+            Ok(()) => tracing::info!("SIGHUP: the levels of the log were read again"),
+            Err(error) => {
+                tracing::error!(error = &*error as &dyn Error, "SIGHUP: the levels of the log stay as they are")
+            }
+        }
+    }
 }
 
 /// Drains when the supervisor closes its end of the pipe, which the kernel does for it if it is killed; ends the process
