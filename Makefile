@@ -9,7 +9,7 @@ ARGS ?=
 CARGO ?= cargo
 DENY = "$$(scripts/parts cargo-deny)"
 
-.PHONY: help setup parts build run demo load test check fmt lint deny docs bench screenshots clean
+.PHONY: help setup parts build run demo load test check fmt lint deny docs docs-telemetry bench screenshots clean
 
 help: ## lists the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ lint: setup ## clippy on everything, and on the binary without the viewer; warni
 
 docs: setup ## builds the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+docs-telemetry: setup ## writes the tables of docs/telemetry.md anew from the code
+	MALL_WRITE_DOCS=1 $(CARGO) test --locked -p telemetry --test document
 
 # The advisory database comes from GitHub, which not every machine reaches; all else is checked anywhere.
 deny: ## licences, bans and sources of the dependencies, and their advisories where those can be fetched
