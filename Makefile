@@ -18,7 +18,7 @@ setup: ## installs what building needs besides Rust: protoc, for one dependency
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
 	@scripts/parts protoc >/dev/null
 
-parts: ## gets the real parts of the tests once, outside the checkout: Jaeger, Zipkin, PostgreSQL, Chromium, ..
+parts: ## gets the real parts of the tests once, outside the checkout: Jaeger, collector, Prometheus, PostgreSQL, Chromium, ..
 	@scripts/parts all
 
 build: setup ## builds the binary for PROFILE (dev, or release)
