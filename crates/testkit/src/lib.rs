@@ -3,13 +3,19 @@
 #![warn(missing_docs)]
 
 pub mod chromium;
+pub mod collector;
+mod daemon;
 pub mod database;
 mod eventually;
+pub mod exposition;
 pub mod http;
 pub mod jaeger;
+pub mod observe;
 pub mod otlp;
 pub mod part;
+mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod requirement;
 pub mod schemathesis;
 pub mod service;
@@ -17,4 +23,5 @@ pub mod shopper;
 pub mod trace;
 pub mod zipkin;
 
+pub use self::daemon::Daemon;
 pub use self::eventually::eventually;

@@ -1,4 +1,4 @@
-//! A real part (Jaeger, Zipkin, Chromium) as a child process that ends with the test, however the test ends.
+//! A real part (Jaeger, the collector, Chromium) as a child process that ends with the test, however the test ends.
 //!
 //! A shell stands between: it holds the other end of our pipe, and when that closes, because the part was dropped or
 //! because the test process was killed, it kills the part and clears up. Nothing here needs a signal handler.
@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,12 +17,24 @@ use crate::requirement;
 /// How long a part may take to start; a test machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs the part until standard input closes; its two outputs become one, which ends when the part ends.
-const UNTIL_INPUT_CLOSES: &str =
-    r#""$@" </dev/null 2>&1 & exec >/dev/null 2>&1; read -r _; kill -9 $!; wait; rm -rf "$0""#;
+/// Runs the part until standard input closes; its two outputs become one, which ends when the part ends. The first line
+/// is its process id.
+const UNTIL_INPUT_CLOSES: &str = r#"sh -c 'echo $$; exec "$@"' sh "$@" </dev/null 2>&1 & exec >/dev/null 2>&1
+    read -r _; kill -9 $!; wait; rm -rf "$0""#;
 
 /// Gives the part our pipes as descriptors 3 and 4, as `--remote-debugging-pipe` has them; it ends when they close.
 const WITH_PIPES: &str = r#""$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$0""#;
+
+/// A file of the checkout: that of the crate under test, asked for when it runs, since checkouts may share a build
+/// directory.
+///
+/// # Panics
+///
+/// Panics if no cargo runs the test.
+pub fn checkout(path: &str) -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    Path::new(&package).join("../..").join(path)
+}
 
 /// Where a part is; without it see [`requirement::missing`].
 ///
@@ -34,10 +47,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 
 /// Where a part is, by `scripts/parts`, which says what the parts are and where they are kept; or how to get it.
 pub(crate) fn path(name: &str) -> Result<PathBuf, String> {
-    // That of the crate under test, asked for when it runs: checkouts may share a build directory.
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    let script = Path::new(&package).join("../../scripts/parts");
-    let found = Command::new(&script).args(["path", name]).output().expect("run scripts/parts");
+    let found = Command::new(checkout("scripts/parts")).args(["path", name]).output().expect("run scripts/parts");
     let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim_end());
     if found.status.success() { Ok(path) } else { Err(format!("get it by: scripts/parts {name}")) }
 }
@@ -50,10 +60,28 @@ pub(crate) fn command(program: &Path) -> (Command, PathBuf) {
     (command, directory)
 }
 
+/// What a part has written so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log(Arc<Mutex<String>>);
+
+impl Log {
+    fn push(&self, line: &str) {
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(line);
+        text.push('\n');
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A running part. Dropping it stops it and waits until it is gone.
 #[derive(Debug)]
 pub(crate) struct Part {
     child: Child,
+    /// That of the part itself, once it has started.
+    pid: Option<u32>,
     input: Option<ChildStdin>,
 }
 
@@ -62,23 +90,28 @@ impl Part {
     pub(crate) async fn start<T>(
         command: &Command,
         directory: &Path,
+        log: &Log,
         mut ready: impl FnMut(&str) -> Option<T>,
     ) -> (Self, T) {
-        let (part, output) = Self::spawn(UNTIL_INPUT_CLOSES, command, directory);
-        let mut lines = lines(output);
-        let mut seen = String::new();
+        let (mut part, output) = Self::spawn(UNTIL_INPUT_CLOSES, command, directory);
+        let mut lines = lines(output, log.clone());
+        let pid = &mut part.pid;
         let reading = async {
+            *pid = lines.recv().await?.parse().ok();
             while let Some(line) = lines.recv().await {
                 if let Some(found) = ready(&line) {
                     return Some(found);
                 }
-                seen.push_str(&line);
-                seen.push('\n');
             }
             None
         };
         let found = tokio::time::timeout(PATIENCE, reading).await.unwrap_or_default();
-        (part, found.unwrap_or_else(|| panic!("{command:?} does not start; it wrote:\n{seen}")))
+        (part, found.unwrap_or_else(|| panic!("{command:?} does not start; it wrote:\n{}", log.text())))
+    }
+
+    /// The process id of a part that was started; it may have ended.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pid
     }
 
     /// Starts a command with our two pipes as its descriptors 3 and 4.
@@ -96,7 +129,7 @@ impl Part {
         shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = shell.spawn().expect("start a shell");
         let output = child.stdout.take().expect("the shell's output");
-        (Self { input: child.stdin.take(), child }, output)
+        (Self { input: child.stdin.take(), child, pid: None }, output)
     }
 
     /// What the part reads, as descriptor 3.
@@ -114,12 +147,14 @@ impl Drop for Part {
 }
 
 /// Reads lines on a thread, to the end, so that the part never blocks on a full pipe.
-fn lines(output: ChildStdout) -> mpsc::UnboundedReceiver<String> {
+fn lines(output: ChildStdout, log: Log) -> mpsc::UnboundedReceiver<String> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            log.push(&line);
             // Nobody listens any more once the part is ready.
-            let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+            let _ = sender.send(line);
         }
     });
     receiver

@@ -1,6 +1,6 @@
 //! Real Zipkin, in memory, on a free port.
 
-use crate::part::{self, Part};
+use crate::part::{self, Log, Part};
 
 /// A running Zipkin; it goes when this is dropped.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub async fn start() -> Option<Zipkin> {
     command.args(["-Darmeria.ports[0].address=127.0.0.1", "-Darmeria.ports[0].port=0"]);
     command.args(["-Darmeria.ports[0].protocols[0]=http", "-Dzipkin.storage.type=mem"]);
     command.arg("-jar").arg(jar);
-    let (part, url) = Part::start(&command, &directory, |line| {
+    let (part, url) = Part::start(&command, &directory, &Log::default(), |line| {
         let (_, address) = line.split_once("Serving HTTP at ")?;
         let (_, url) = address.split_once(" - ")?;
         Some(url.trim_end_matches('/').to_owned())

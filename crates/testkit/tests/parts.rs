@@ -1,11 +1,15 @@
 //! The real parts start, answer, and are gone when they are dropped.
 
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 use http::Request;
 use testkit::http::Client;
-use testkit::{chromium, jaeger, zipkin};
+use testkit::{chromium, collector, exposition, jaeger, part, prometheus, zipkin};
 
 /// A page that complains, throws, asks for what is not there and shows a text later.
 const PAGE: &str = r#"<!doctype html><title>Test</title><link rel="icon" href="data:,">
@@ -34,6 +38,68 @@ async fn jaeger_answers_and_goes() {
     assert_eq!(status, 405, "OTLP over HTTP takes POST alone");
     drop(jaeger);
     assert_eq!(ask(services).await, None);
+}
+
+#[tokio::test]
+async fn a_collector_answers_goes_and_comes_back() {
+    let Some(mut collector) = collector::builder().start().await else { return };
+    let (status, body) = ask(collector.health.clone()).await.expect("an answer");
+    assert_eq!((status, body.contains("StatusOK")), (200, true), "{body}");
+    let (status, _) = ask(format!("{}/v1/traces", collector.otlp_http)).await.expect("an answer");
+    assert_eq!(status, 405, "OTLP over HTTP takes POST alone");
+    assert!(ask(collector.metrics.clone()).await.is_some());
+    let own = exposition::read(&collector.own_metrics).await.expect("an answer");
+    assert_eq!(exposition::sum(&own, "otelcol_exporter_queue_size", &[]), Some(0.0), "{own}");
+
+    collector.process.pause();
+    let hanging = tokio::time::timeout(Duration::from_millis(200), ask(collector.health.clone())).await;
+    assert!(hanging.is_err(), "it hangs");
+    collector.process.resume();
+    assert!(ask(collector.health.clone()).await.is_some());
+    collector.process.kill();
+    assert_eq!(ask(collector.health.clone()).await, None);
+    collector.process.start_again().await;
+    assert!(ask(collector.health.clone()).await.is_some());
+    collector.process.stop().await;
+    assert!(collector.process.output().contains("Shutdown complete"), "it was asked to end");
+    collector.process.start_again().await;
+    let health = collector.health.clone();
+    drop(collector);
+    assert_eq!(ask(health).await, None);
+}
+
+#[tokio::test]
+async fn prometheus_answers_and_goes() {
+    let Some(prometheus) = prometheus::start(&[]).await else { return };
+    assert_eq!(prometheus.sum("1 + 1").await, 2.0);
+    assert!(prometheus.query("nothing").await.is_empty());
+    assert!(prometheus.ask("query", &[("query", "no (")]).await.is_err());
+    let health = format!("{}/-/healthy", prometheus.url);
+    drop(prometheus);
+    assert_eq!(ask(health).await, None);
+}
+
+/// Runs a part's own check of what is shipped.
+fn check(program: &Path, arguments: &[&str], files: &[&str]) {
+    let mut command = Command::new(program);
+    command.args(arguments).args(files.iter().map(|file| part::checkout(file)));
+    let storage = tempfile::tempdir().expect("a directory");
+    // Where a machine keeps the queue, there need be no directory here.
+    let output = command.env("COLLECTOR_STORAGE", storage.path()).output().expect("run it");
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+#[test]
+fn the_shipped_configurations_are_valid() {
+    if let Some(collector) = part::find("collector") {
+        check(&collector, &["validate", "--config"], &["k8s/collector/config.yaml"]);
+    }
+    if let Some(jaeger) = part::find("jaeger") {
+        check(&jaeger, &["validate", "--config"], &["k8s/jaeger/config.yaml"]);
+    }
+    if let Some(prometheus) = part::find("prometheus") {
+        check(&prometheus.with_file_name("promtool"), &["check", "config"], &["k8s/prometheus/prometheus.yaml"]);
+    }
 }
 
 #[tokio::test]

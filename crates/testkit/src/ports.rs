@@ -1,0 +1,19 @@
+//! Ports for parts that must know their own beforehand, and come back to them after a restart.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
+
+/// Below those that systems give to outgoing connections, one of which could take the port of a part that is stopped.
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 10_000;
+
+/// An address of the loopback where nobody listens.
+pub(crate) fn free() -> String {
+    loop {
+        let random = RandomState::new().hash_one(FIRST) % u64::from(COUNT);
+        let port = FIRST + u16::try_from(random).unwrap_or_default();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
+}
