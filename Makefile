@@ -9,7 +9,7 @@ ARGS ?=
 CARGO ?= cargo
 DENY = "$$(scripts/parts cargo-deny)"
 
-.PHONY: help setup parts build run demo load test check fmt lint deny docs docs-telemetry bench screenshots clean
+.PHONY: help setup parts build run observe demo load test check fmt lint deny docs docs-telemetry bench screenshots clean
 
 help: ## lists the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ build: setup ## builds the binary for PROFILE (dev, or release)
 
 run: build ## builds and runs the mall on this machine; Ctrl-C stops it (ARGS="--open" opens the browser)
 	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- up $(ARGS)
+
+observe: build ## the same with collector, Jaeger, Prometheus: traces, metrics and logs of everything; Ctrl-C stops it
+	@CARGO="$(CARGO)" PROFILE="$(PROFILE)" scripts/observe $(ARGS)
 
 demo: build ## one shopper goes through a running mall; prints each step and where its trace is shown (ARGS="--viewer URL")
 	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- demo $(ARGS)
