@@ -101,7 +101,10 @@ impl Exchange for Exchanged {
             let method = if self.method == semconv::OTHER { semconv::UNKNOWN_HTTP } else { self.method };
             self.span.rename(format!("{method} {}", route.as_str()));
             self.span.set(semconv::HTTP_ROUTE, route.0.clone());
-            self.span.set(semconv::URL_PATH, path);
+            // What stands in the place of an id and is none may be anything.
+            if response.status() != StatusCode::BAD_REQUEST {
+                self.span.set(semconv::URL_PATH, path);
+            }
         }
         let span = self.span.span_context();
         if span.is_valid() {

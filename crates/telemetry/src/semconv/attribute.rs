@@ -69,6 +69,6 @@ pub const ALL: &[(&str, &str)] = &[
     (TELEMETRY_SDK_LANGUAGE, "`rust`"),
     (TELEMETRY_SDK_NAME, "`opentelemetry`"),
     (TELEMETRY_SDK_VERSION, "the version of OpenTelemetry's crates"),
-    (URL_PATH, "the path, at most 256 characters of it; only where a route fits"),
+    (URL_PATH, "the path, at most 256 characters of it; only where a route fits and takes it"),
     (URL_SCHEME, "`http` or `https`"),
 ];
