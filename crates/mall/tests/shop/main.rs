@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod books;
+mod cardinality;
+mod conventions;
 mod crashes;
 mod crowd;
 mod forged;
+mod privacy;
 mod reference;
 mod support;
 mod traces;

@@ -8,6 +8,7 @@ use http::{Request, Response, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::otlp::Sink;
 use testkit::process::{Builder, Mall, json as body};
 use testkit::shopper::Shopper;
 
@@ -62,6 +63,17 @@ pub(crate) fn mall(faults: Option<&Faults>) -> Builder {
         Some(faults) => mall.variable("MALL_FAULTS", faults.0.path().to_str().unwrap()),
         None => mall,
     }
+}
+
+/// The same, with all that it tells of itself sent to `sink`, soon.
+pub(crate) fn told_to(sink: &Sink, faults: Option<&Faults>) -> Builder {
+    mall(faults)
+        .argument("--otlp")
+        .argument(&sink.url())
+        .variable("OTEL_METRICS_EXPORTER", "otlp")
+        .variable("OTEL_LOGS_EXPORTER", "otlp")
+        .variable("OTEL_METRIC_EXPORT_INTERVAL", "200")
+        .variable("OTEL_BSP_SCHEDULE_DELAY", "100")
 }
 
 /// Someone who buys, and the mall that they buy from.
