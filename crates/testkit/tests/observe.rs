@@ -73,7 +73,8 @@ async fn arrives(observe: &Observe, id: &str) -> String {
 fn full_of_it() -> (String, Value) {
     let all = PERSONAL.map(|secret| if secret == "Ann Smith" || secret == "correct-horse-7" { "-" } else { secret });
     let all = all.join(" and ");
-    let named = [("user.name", "Ann Smith"), ("password", "correct-horse-7"), ("http.request.header.authorization", "x")];
+    let named =
+        [("user.name", "Ann Smith"), ("password", "correct-horse-7"), ("http.request.header.authorization", "x")];
     let mut attributes: Vec<_> = named.iter().map(|(key, value)| text(key, value)).collect();
     attributes.push(text("note", &all));
     attributes.push(json!({ "key": "list", "value": { "arrayValue": { "values": [{ "stringValue": all }] } } }));
