@@ -20,6 +20,7 @@ pub(crate) static TIMEOUTS: LazyLock<Counter<u64>> = LazyLock::new(|| metric::DB
 pub(crate) fn observe<M: Manager + 'static>(pool: &Pool<M>, label: &KeyValue) {
     let state = |state| [label.clone(), KeyValue::new(semconv::DB_CLIENT_CONNECTION_STATE, state)];
     let (used, idle, plain) = (state("used"), state("idle"), [label.clone()]);
+    TIMEOUTS.add(0, &plain);
     let weak = pool.weak();
     metric::DB_CONNECTIONS.observe(move |value| {
         if let Some(status) = weak.upgrade().map(|pool| pool.status()) {

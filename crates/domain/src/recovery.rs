@@ -125,7 +125,8 @@ pub trait Unfinished: Clone + Send + Sync + 'static {
 }
 
 /// Finishes what is unfinished, again and again, until the process drains.
-pub async fn run(unfinished: impl Unfinished, config: Config, lifecycle: Lifecycle) {
+pub async fn run<U: Unfinished>(unfinished: U, config: Config, lifecycle: Lifecycle) {
+    ATTEMPTS.show(["done", "failed", "timeout"].map(|result| [U::NAME, result]));
     loop {
         let full = round(&unfinished, &config).await;
         // A process that drains has its calls to finish.
@@ -215,8 +216,10 @@ fn wait(config: &Config, waited: i64) -> Duration {
     waited.min(config.longest_wait).max(config.wait)
 }
 
+/// Tries to finish a piece.
+static ATTEMPTS: Tally = Tally::new(metric::RECOVERY_ATTEMPTS);
+
 fn count<U: Unfinished>(result: &'static str) {
-    static ATTEMPTS: Tally = Tally::new(metric::RECOVERY_ATTEMPTS);
     ATTEMPTS.count([U::NAME, result]);
 }
 

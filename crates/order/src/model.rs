@@ -46,7 +46,7 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Placed, Self::Paid, Self::Closed, Self::Pending, Self::Rejected, Self::Cancelling, Self::Cancelled];
 
     /// Reads a status's number.
@@ -57,7 +57,7 @@ impl Status {
         )
     }
 
-    /// As it is told to people.
+    /// As it is told to people, and counted.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Placed => "placed",
@@ -65,7 +65,7 @@ impl Status {
             Self::Closed => "closed",
             Self::Pending => "pending",
             Self::Rejected => "rejected",
-            Self::Cancelling => "being cancelled",
+            Self::Cancelling => "cancelling",
             Self::Cancelled => "cancelled",
         }
     }

@@ -24,6 +24,7 @@ pub(crate) struct Saga {
 
 impl Saga {
     pub(crate) fn new(store: Store, products: Products, unpaid: Duration, recovery: recovery::Config) -> Self {
+        STEPS.show(Status::ALL.map(|state| [state.name()]));
         Self { store, products, unpaid, recovery }
     }
 
@@ -135,9 +136,11 @@ impl Saga {
     }
 }
 
+/// Orders by the states that they came into.
+static STEPS: Tally = Tally::new(metric::ORDER_STEPS);
+
 /// Counts an order that came into a state.
 pub(crate) fn count(state: Status) {
-    static STEPS: Tally = Tally::new(metric::ORDER_STEPS);
     STEPS.count([state.name()]);
 }
 

@@ -21,6 +21,7 @@ pub(crate) struct Teller {
 
 impl Teller {
     pub(crate) fn new(store: Store, orders: Orders) -> Self {
+        PAYMENTS.show([["succeeded"], ["failed"], ["refund_due"]]);
         Self { store, orders }
     }
 

@@ -18,6 +18,9 @@ use tower::{Layer, Service};
 /// What a refused caller is told to wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Calls that were refused.
+static REFUSED: Tally = Tally::new(metric::RPC_SERVER_REFUSED);
+
 /// Admits a bounded number of calls; refuses the rest with RESOURCE_EXHAUSTED and retry info.
 ///
 /// A call counts until its handler has answered. Health checks are always admitted: an overloaded service is alive.
@@ -30,12 +33,12 @@ pub struct AdmissionLayer {
 impl AdmissionLayer {
     /// At most `in_flight` calls run while at most `queued` more wait for their turn.
     pub fn new(in_flight: usize, queued: usize) -> Self {
+        REFUSED.show([["overload"]]);
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self { running: semaphore(in_flight), present: semaphore(in_flight.saturating_add(queued)) }
     }
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Status> {
-        static REFUSED: Tally = Tally::new(metric::RPC_SERVER_REFUSED);
         self.present.clone().try_acquire_owned().map_err(|error| match error {
             TryAcquireError::NoPermits | TryAcquireError::Closed => {
                 REFUSED.count(["overload"]);

@@ -42,6 +42,7 @@ impl Users {
     pub(crate) fn new(store: Store, config: &auth::Config) -> Result<Self, ServeError> {
         let passwords = Passwords::new(&config.password);
         let limits = Limits::new(&config.limit);
+        LOGINS.show([["succeeded"], ["refused"], ["limited"]]);
         Ok(Self { store, passwords, limits, signer: UserSigner::load(config)? })
     }
 

@@ -26,11 +26,22 @@ impl Tally {
         Self { metric, counter: OnceLock::new() }
     }
 
+    /// Shows these as 0 until they are counted: of a series that begins with 1, nobody sees that it grew.
+    pub fn show<const N: usize>(&self, all: impl IntoIterator<Item = [&'static str; N]>) {
+        for values in all {
+            self.add(0, values);
+        }
+    }
+
     /// Counts one more, of which these are the values of the metric's attributes, in their order.
     pub fn count<const N: usize>(&self, values: [&'static str; N]) {
+        self.add(1, values);
+    }
+
+    fn add<const N: usize>(&self, count: u64, values: [&'static str; N]) {
         debug_assert_eq!(N, self.metric.attributes.len(), "{}", self.metric.name);
         let mut keys = self.metric.attributes.iter();
         let labels = values.map(|value| KeyValue::new(keys.next().copied().unwrap_or_default(), value));
-        self.counter.get_or_init(|| self.metric.counter()).add(1, &labels);
+        self.counter.get_or_init(|| self.metric.counter()).add(count, &labels);
     }
 }
