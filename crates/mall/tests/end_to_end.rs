@@ -137,6 +137,62 @@ async fn an_incoming_trace_is_continued() {
     assert_eq!(answer.status(), 404, "an unsampled parent stays unsampled");
 }
 
+/// Asks who that is, with one header more; gives the answer's trace.
+async fn ask_with(mall: &Mall, shopper: &Shopper, (name, value): (&str, &str)) -> String {
+    let request = http::Request::post(mall.url("user.api") + "/api/user/userinfo")
+        .header("authorization", format!("Bearer {}", shopper.token))
+        .header(name, value)
+        .body(Default::default());
+    let answer = mall.send(request.unwrap()).await;
+    assert_eq!(answer.status(), 200);
+    trace_id(&answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_through_in_every_form() {
+    let (id, parent) = ("3af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    for (propagators, header, value) in [
+        ("b3", "b3", format!("{id}-{parent}-1")),
+        // Either of Zipkin's forms is read, whichever is written.
+        ("b3multi", "b3", format!("{id}-{parent}-1")),
+        ("jaeger", "uber-trace-id", format!("{id}:{parent}:0:1")),
+        ("tracecontext,jaeger", "uber-trace-id", format!("{id}:{parent}:0:1")),
+    ] {
+        let mall = Mall::of(MALL).variable("OTEL_PROPAGATORS", propagators).start().await;
+        let shopper = Shopper::new(&mall, "15838607661").await;
+        assert_eq!(ask_with(&mall, &shopper, (header, &value)).await, id, "{propagators}");
+        let url = format!("{}/api/traces/{id}", mall.url("viewer"));
+        let trace = eventually(&mall, &url, |json| whole(Trace::from_jaeger(json)?)).await;
+        // From user.api to user.rpc as well, in the form that is written.
+        let statement = trace.spans.iter().find(|span| span.name.starts_with("SELECT")).unwrap();
+        assert_eq!(trace.path(statement), PATH, "{propagators}");
+        assert_eq!(trace.orphans()[0].parent.as_deref(), Some(parent), "{propagators}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_kept_on_demand_where_that_is_allowed() {
+    for allowed in [true, false] {
+        let mall = Mall::of(MALL)
+            .variable("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+            .variable("MALL__TELEMETRY__DEBUG", if allowed { "true" } else { "false" })
+            .start()
+            .await;
+        let shopper = Shopper::new(&mall, "15838607661").await;
+        let asked = ask_with(&mall, &shopper, ("baggage", "debug=1")).await;
+        let other = ask_with(&mall, &shopper, ("baggage", "tenant=1")).await;
+        let url = |id: &str| format!("{}/api/traces/{id}", mall.url("viewer"));
+        if allowed {
+            assert_whole(&eventually(&mall, &url(&asked), |json| whole(Trace::from_jaeger(json)?)).await);
+        } else {
+            // What is sent is sent within a second.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(mall.get(&url(&asked)).await.status(), 404);
+        }
+        assert_eq!(mall.get(&url(&other)).await.status(), 404);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_seen_in_jaeger() {
     let Some(jaeger) = jaeger::start().await else { return };

@@ -2,14 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeMap;
+
 use auth::{Clock, Role, ServiceSigner, UserSigner, keys};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use proto::user::v1::UserInfoRequest;
+use proto::pay::v1::DetailRequest;
+use proto::pay::v1::pay_service_client::PayServiceClient;
 use proto::user::v1::user_service_client::UserServiceClient;
+use proto::user::v1::{LoginRequest, UserInfoRequest};
+use testkit::exposition::sum;
 use testkit::process::{Mall, json};
 use testkit::shopper::Shopper;
 use tonic::Code;
@@ -74,6 +79,53 @@ async fn a_bad_token_opens_nothing() {
             .body(Full::default());
         assert_eq!(mall.send(request.unwrap()).await.status(), 200, "{scheme}");
     }
+}
+
+/// How often each code was answered, by the server's own count.
+async fn counted(mall: &Mall) -> BTreeMap<String, f64> {
+    let text = mall.get(&format!("http://{}/metrics", mall.address("user.rpc", "admin"))).await;
+    let text = std::str::from_utf8(text.body()).unwrap();
+    let codes = [Code::Ok, Code::InvalidArgument, Code::DeadlineExceeded, Code::Unimplemented, Code::Unauthenticated];
+    let codes = codes.into_iter().chain([Code::ResourceExhausted]).map(telemetry::grpc::code_name);
+    let sum = |code| sum(text, "rpc_server_call_duration_seconds_count", &[("rpc_response_status_code", code)]);
+    codes.map(|code| (code.to_owned(), sum(code).unwrap_or_default())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_goes_uncounted_wherever_it_is_refused() {
+    let mall = Mall::of(MALL)
+        .variable("MALL__SERVER__MAX_IN_FLIGHT", "1")
+        .variable("MALL__SERVER__MAX_QUEUED", "1")
+        .start()
+        .await;
+    Shopper::new(&mall, "15838607661").await;
+    let endpoint = tonic::transport::Endpoint::from_shared(mall.url("user.rpc")).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let mut before = counted(&mall).await;
+    let mut saw = |code: Code| *before.get_mut(telemetry::grpc::code_name(code)).unwrap() += 1.0;
+    // By the access rules, by the deadline's layer, and where there is no such method.
+    for (timeout, code) in [(None, Code::Unauthenticated), (Some("soon"), Code::InvalidArgument)] {
+        let mut request = tonic::Request::new(UserInfoRequest {});
+        if let Some(timeout) = timeout {
+            request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+        }
+        assert_eq!(UserServiceClient::new(channel.clone()).user_info(request).await.unwrap_err().code(), code);
+        saw(code);
+    }
+    let elsewhere = PayServiceClient::new(channel.clone()).detail(DetailRequest { id: 1 }).await;
+    assert_eq!(elsewhere.unwrap_err().code(), Code::Unimplemented);
+    saw(Code::Unimplemented);
+    // A password takes a while: of many at once, two are let in.
+    let logins = (0..8).map(|_| {
+        let (mobile, password) = ("15838607661".to_owned(), "correct-horse-7".to_owned());
+        let mut client = UserServiceClient::new(channel.clone());
+        async move { client.login(LoginRequest { mobile, password }).await }
+    });
+    for login in futures::future::join_all(logins).await {
+        saw(login.map_or_else(|status| status.code(), |_| Code::Ok));
+    }
+    assert_eq!(counted(&mall).await, before);
+    assert!(before["RESOURCE_EXHAUSTED"] > 0.0, "{before:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

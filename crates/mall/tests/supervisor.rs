@@ -116,6 +116,27 @@ async fn files_are_for_the_services_they_name() {
 }
 
 #[tokio::test]
+async fn the_level_of_the_log_changes_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let level = |level: &str| {
+        let text = format!("telemetry:\n  log:\n    level: {level}\n");
+        std::fs::write(dir.path().join("user.rpc.yaml"), text).unwrap();
+    };
+    level("warn");
+    let mall = Mall::of(MALL).argument("--config-dir").argument(dir.path().to_str().unwrap()).start().await;
+    let pid = mall.services()["user.rpc"];
+    assert!(!mall.logs().text().contains("user.rpc rpc::server: serving"));
+    level("lowd");
+    signal(pid, Signal::HUP);
+    let said = mall.logs().line("SIGHUP: the levels of the log stay as they are").await.unwrap();
+    assert!(said.contains("telemetry.log.level"), "{said}");
+    level("mall=info,warn");
+    signal(pid, Signal::HUP);
+    mall.logs().line("SIGHUP: the levels of the log were read again").await.unwrap();
+    assert_eq!(mall.services()["user.rpc"], pid);
+}
+
+#[tokio::test]
 async fn variables_are_for_the_services_that_have_the_key() {
     let mall = Mall::of(MALL)
         .variable("MALL__POOL__SIZE", "5")
