@@ -40,6 +40,8 @@ pub struct Config {
     pub secure: bool,
     /// A PEM file with the certificates that the collector's must come from, in place of the public ones.
     pub ca: Option<PathBuf>,
+    /// Whether what goes out by OTLP is compressed (false): less to send, and more to do.
+    pub gzip: bool,
     /// No spans at all (false); logs and metrics stay, and a caller's trace context is passed on.
     pub disabled: bool,
     /// More attributes of this process: `deployment.environment.name: production`.
@@ -65,6 +67,8 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
+    /// Whether nothing is measured (false); `/metrics` is then empty.
+    pub disabled: bool,
     /// Whether they are sent to the collector of the spans too (false).
     pub otlp: bool,
     /// How often (15s).
@@ -118,6 +122,7 @@ impl Default for Config {
             path: None,
             secure: false,
             ca: None,
+            gzip: false,
             ignore_parent: false,
             disabled: false,
             attributes: BTreeMap::new(),
@@ -141,7 +146,7 @@ impl Config {
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        Self { otlp: false, interval: Duration::from_secs(15) }
+        Self { disabled: false, otlp: false, interval: Duration::from_secs(15) }
     }
 }
 

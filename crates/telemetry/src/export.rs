@@ -6,8 +6,10 @@ use ::http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_otlp::{LogExporter, MetricExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _};
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use opentelemetry_sdk::trace::SpanData;
 
+use self::collector::Collector;
+use self::encode::Encoder;
 use self::endpoint::Signal;
 use crate::config::Batcher;
 use crate::queue::{Export, Logged};
@@ -15,6 +17,8 @@ use crate::semconv::{Metric, metric};
 use crate::{Config, Error};
 
 mod client;
+mod collector;
+mod encode;
 mod endpoint;
 mod lines;
 mod otlp;
@@ -31,7 +35,7 @@ pub(crate) struct Spans {
 
 #[derive(Debug)]
 enum Way {
-    Otlp(Box<opentelemetry_otlp::SpanExporter>),
+    Otlp(Box<(Encoder, Collector)>),
     Zipkin(Box<zipkin::Zipkin>),
     Lines(lines::Lines),
 }
@@ -42,9 +46,7 @@ impl Spans {
         let endpoint = endpoint::of(config, Signal::Traces)?;
         let way = match config.batcher {
             Batcher::OtlpGrpc | Batcher::OtlpHttp | Batcher::Jaeger => {
-                let mut exporter = otlp::spans(config, &endpoint)?;
-                exporter.set_resource(resource);
-                Way::Otlp(Box::new(exporter))
+                Way::Otlp(Box::new((Encoder::new(resource), Collector::new(config, &endpoint)?)))
             }
             Batcher::Zipkin => Way::Zipkin(Box::new(zipkin::Zipkin::new(config, &endpoint)?)),
             Batcher::File => Way::Lines(lines::Lines::file(&endpoint, resource)?),
@@ -65,11 +67,16 @@ impl Export for Spans {
         &self.endpoint
     }
 
-    async fn export(&self, batch: Vec<SpanData>) -> Result<(), String> {
+    async fn export(&self, batch: Vec<SpanData>) -> Result<u64, String> {
         match &self.way {
-            Way::Otlp(exporter) => exporter.export(batch).await.map_err(|error| error.to_string()),
-            Way::Zipkin(zipkin) => zipkin.export(&batch).await,
-            Way::Lines(lines) => lines.export(batch).await,
+            Way::Otlp(otlp) => {
+                let (encoder, collector) = &**otlp;
+                let request = encoder.encode(&batch);
+                drop(batch);
+                collector.send(request).await
+            }
+            Way::Zipkin(zipkin) => zipkin.export(&batch).await.map(|()| 0),
+            Way::Lines(lines) => lines.export(batch).await.map(|()| 0),
         }
     }
 }
@@ -102,9 +109,10 @@ impl Export for Logs {
         &self.endpoint
     }
 
-    async fn export(&self, batch: Vec<Logged>) -> Result<(), String> {
+    async fn export(&self, batch: Vec<Logged>) -> Result<u64, String> {
         let records: Vec<_> = batch.iter().map(|(record, scope)| (record, scope)).collect();
-        self.exporter.export(LogBatch::new(&records)).await.map_err(|error| error.to_string())
+        // The exporter hides how many were rejected, and logs a warning.
+        self.exporter.export(LogBatch::new(&records)).await.map(|()| 0).map_err(|error| error.to_string())
     }
 }
 

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 use ::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
 
@@ -18,6 +21,8 @@ pub(crate) type Received = UnboundedReceiver<(HeaderMap, ExportTraceServiceReque
 
 struct Collector {
     answer: Code,
+    /// The spans of every request that it says it rejects.
+    rejects: i64,
     received: UnboundedSender<(HeaderMap, ExportTraceServiceRequest)>,
 }
 
@@ -31,7 +36,8 @@ impl TraceService for Collector {
         // Not every test looks.
         let _ = self.received.send((metadata.into_headers(), spans));
         if self.answer == Code::Ok {
-            Ok(Response::new(ExportTraceServiceResponse::default()))
+            let partial = ExportTracePartialSuccess { rejected_spans: self.rejects, ..Default::default() };
+            Ok(Response::new(ExportTraceServiceResponse { partial_success: (self.rejects > 0).then_some(partial) }))
         } else {
             Err(Status::new(self.answer, "the collector's own words"))
         }
@@ -40,12 +46,22 @@ impl TraceService for Collector {
 
 /// An OTLP collector over gRPC that gives every export this answer.
 pub(crate) fn grpc(listener: TcpListener, answer: Code, identity: Option<Identity>) -> Received {
+    collector(listener, answer, 0, identity)
+}
+
+/// One that takes every request, but so many spans of it.
+pub(crate) fn rejecting(listener: TcpListener, rejects: i64) -> Received {
+    collector(listener, Code::Ok, rejects, None)
+}
+
+fn collector(listener: TcpListener, answer: Code, rejects: i64, identity: Option<Identity>) -> Received {
     let (received, receiver) = unbounded_channel();
     let mut server = Server::builder();
     if let Some(identity) = identity {
         server = server.tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
     }
-    let router = server.add_service(TraceServiceServer::new(Collector { answer, received }));
+    let service = TraceServiceServer::new(Collector { answer, rejects, received });
+    let router = server.add_service(service.accept_compressed(CompressionEncoding::Gzip));
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     receiver
 }

@@ -105,7 +105,7 @@ pub fn init(config: &Config) -> Result<Telemetry, Error> {
     let logs = config.log.otlp.then(|| export::Logs::new(&config, &resource)).transpose()?;
     let pushed = config.metrics.otlp.then(|| export::metrics(&config)).transpose()?;
     log::levels(&config)?;
-    metrics::init(resource.clone());
+    metrics::init(resource.clone(), config.metrics.disabled);
     let (provider, logs) = logs.map(|exporter| start_logs(&config, exporter)).unzip();
     let levels = log::init(&config, provider.as_ref())?;
     propagate::init(&config.propagators);

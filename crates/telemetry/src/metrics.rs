@@ -57,6 +57,11 @@ impl MetricReader for Reader {
 }
 
 impl Metrics {
+    /// Without a reader, instruments measure nothing.
+    fn disabled() -> Self {
+        Self { provider: SdkMeterProvider::builder().build(), reader: None }
+    }
+
     fn new(resource: Resource) -> Self {
         let builder = SdkMeterProvider::builder().with_resource(resource);
         // Without a registry the exporter would make one that nobody can read.
@@ -74,9 +79,10 @@ impl Metrics {
     }
 }
 
-/// Names the process in its metrics, if no instrument was made before, and measures the process itself.
-pub(crate) fn init(resource: Resource) {
-    METRICS.get_or_init(|| Metrics::new(resource));
+/// Names the process in its metrics, if no instrument was made before, and measures the process itself; or has nothing
+/// measured at all.
+pub(crate) fn init(resource: Resource, disabled: bool) {
+    METRICS.get_or_init(|| if disabled { Metrics::disabled() } else { Metrics::new(resource) });
     process::observe();
 }
 

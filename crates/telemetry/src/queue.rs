@@ -1,8 +1,7 @@
 //! The bounded queue between the requests and the collector, for spans and for log records.
 //!
 //! The SDK's batch processors tell nobody how many they lost, and their threads cannot leave a collector that hangs;
-//! here everything is counted, sent or dropped with the reason, and an export ends when its time is over. Sent are also
-//! those that a collector takes and then rejects (`partial_success`): the exporter hides their number and logs a warning.
+//! here everything is counted, sent or dropped with the reason, and an export ends when its time is over.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,8 +39,8 @@ pub(crate) trait Export: fmt::Debug + Send + Sync + 'static {
     /// Where they go, for people.
     fn endpoint(&self) -> &str;
 
-    /// Sends one batch; the error is for the log.
-    fn export(&self, batch: Vec<Self::Item>) -> impl Future<Output = Result<(), String>> + Send;
+    /// Sends one batch; tells how many of it the collector rejected. The error is for the log.
+    fn export(&self, batch: Vec<Self::Item>) -> impl Future<Output = Result<u64, String>> + Send;
 }
 
 /// Why something was lost.
@@ -53,14 +52,17 @@ pub(crate) enum Reason {
     Failed,
     /// The collector did not answer in time.
     Timeout,
+    /// The collector took the batch, but not this one of it.
+    Rejected,
     /// The process ended before it was sent.
     Shutdown,
 }
 
-const REASONS: [(Reason, &str); 4] = [
+const REASONS: [(Reason, &str); 5] = [
     (Reason::QueueFull, "queue_full"),
     (Reason::Failed, "failed"),
     (Reason::Timeout, "timeout"),
+    (Reason::Rejected, "rejected"),
     (Reason::Shutdown, "shutdown"),
 ];
 
@@ -251,9 +253,11 @@ async fn work<E: Export>(shared: Arc<Shared<E::Item>>, exporter: E) {
         let export = tokio::time::timeout(shared.config.timeout, exporter.export(batch)).await;
         let items = shared.settle();
         let error = match export {
-            Ok(Ok(())) => {
-                shared.counts.sent.fetch_add(items, Ordering::Relaxed);
-                None
+            Ok(Ok(rejected)) => {
+                let rejected = rejected.min(items);
+                shared.counts.sent.fetch_add(items - rejected, Ordering::Relaxed);
+                shared.counts.lose(Reason::Rejected, rejected);
+                (rejected > 0).then(|| "it rejects some of them".to_owned())
             }
             Ok(Err(error)) => {
                 shared.counts.lose(Reason::Failed, items);

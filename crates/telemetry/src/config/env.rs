@@ -34,9 +34,11 @@ impl Config {
         vars.set("OTEL_SPAN_EVENT_COUNT_LIMIT", &mut self.limits.events, parsed)?;
         vars.set("OTEL_SPAN_LINK_COUNT_LIMIT", &mut self.limits.links, parsed)?;
         vars.set("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", &mut self.limits.value_bytes, parsed)?;
-        // Prometheus, which reads them at the admin port, is served in any case.
-        let otlp = |value: &str| ["otlp", "prometheus", "none"].contains(&value).then_some(value == "otlp");
-        vars.set("OTEL_METRICS_EXPORTER", &mut self.metrics.otlp, otlp)?;
+        let exporter = |value: &str| ["otlp", "prometheus", "none"].into_iter().find(|known| *known == value);
+        if let Some(exporter) = vars.parse("OTEL_METRICS_EXPORTER", exporter)? {
+            // Prometheus reads them at the admin port, also where they are sent.
+            (self.metrics.otlp, self.metrics.disabled) = (exporter == "otlp", exporter == "none");
+        }
         vars.set("OTEL_METRIC_EXPORT_INTERVAL", &mut self.metrics.interval, millis)?;
         let otlp = |value: &str| ["otlp", "console", "none"].contains(&value).then_some(value == "otlp");
         vars.set("OTEL_LOGS_EXPORTER", &mut self.log.otlp, otlp)?;
@@ -102,6 +104,8 @@ impl Config {
         vars.set_otlp("HEADERS", &mut headers, pairs)?;
         self.headers.extend(headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), Secret::new(value))));
         vars.set_otlp("TIMEOUT", &mut self.queue.timeout, |value| value.parse().ok().map(Duration::from_millis))?;
+        let gzip = |value: &str| ["gzip", "none"].contains(&value).then_some(value == "gzip");
+        vars.set_otlp("COMPRESSION", &mut self.gzip, gzip)?;
         vars.set_otlp("CERTIFICATE", &mut self.ca, |path| Some(Some(path.into())))
     }
 
@@ -211,6 +215,7 @@ mod tests {
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=lost, team=b%20c,region=eu"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20new"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
             ("OTEL_BSP_SCHEDULE_DELAY", "250"),
@@ -236,7 +241,7 @@ mod tests {
             (config.queue.delay, config.queue.timeout),
             (Duration::from_millis(250), Duration::from_millis(700))
         );
-        assert!(config.disabled);
+        assert!(config.disabled && config.gzip);
         assert_eq!(config.propagators, [Propagator::B3, Propagator::Baggage]);
         assert_eq!((config.limits.events, config.metrics.interval), (3, Duration::from_millis(500)));
         assert!(config.metrics.otlp && config.log.otlp);

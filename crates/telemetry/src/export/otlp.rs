@@ -1,8 +1,8 @@
-//! OTLP over gRPC and over HTTP, by the OpenTelemetry project's own exporters: one for each signal, made in the same way.
+//! OTLP for log records and metrics, of which there are few: by the OpenTelemetry project's own exporters, made alike.
 
 use ::http::{HeaderName, HeaderValue};
 use opentelemetry_otlp::{
-    ExporterBuildError, LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+    Compression, ExporterBuildError, LogExporter, MetricExporter, Protocol, WithExportConfig, WithHttpConfig,
     WithTonicConfig,
 };
 use tonic::metadata::MetadataMap;
@@ -26,18 +26,19 @@ macro_rules! exporters {
     };
 }
 
-exporters!(spans -> SpanExporter, logs -> LogExporter, metrics -> MetricExporter);
+exporters!(logs -> LogExporter, metrics -> MetricExporter);
 
 fn http<B: WithExportConfig + WithHttpConfig>(builder: B, config: &Config, endpoint: &str) -> Result<B, Error> {
     // `headers` lets no other values pass than text.
     let text =
         |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
-    Ok(builder
+    let builder = builder
         .with_http_client(client::new(config)?)
         .with_headers(headers(config)?.iter().map(text).collect())
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(endpoint)
-        .with_timeout(timeout(config)))
+        .with_timeout(timeout(config));
+    Ok(if config.gzip { builder.with_compression(Compression::Gzip) } else { builder })
 }
 
 fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, config: &Config, endpoint: &str) -> Result<B, Error> {
@@ -45,12 +46,19 @@ fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, config: &Config, endp
         .with_metadata(MetadataMap::from_headers(headers(config)?))
         .with_endpoint(endpoint)
         .with_timeout(timeout(config));
-    if endpoint.starts_with("https:") {
-        let tls = match &config.ca {
-            Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(client::read(path)?)),
-            None => ClientTlsConfig::new().with_enabled_roots(),
-        };
+    if let Some(tls) = tls(config, endpoint)? {
         builder = builder.with_tls_config(tls);
     }
-    Ok(builder)
+    Ok(if config.gzip { builder.with_compression(Compression::Gzip) } else { builder })
+}
+
+/// How an `https` endpoint is spoken to.
+pub(super) fn tls(config: &Config, endpoint: &str) -> Result<Option<ClientTlsConfig>, Error> {
+    if !endpoint.starts_with("https:") {
+        return Ok(None);
+    }
+    Ok(Some(match &config.ca {
+        Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(client::read(path)?)),
+        None => ClientTlsConfig::new().with_enabled_roots(),
+    }))
 }

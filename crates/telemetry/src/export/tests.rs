@@ -63,7 +63,7 @@ fn config(batcher: Batcher, endpoint: impl ToString) -> Config {
     }
 }
 
-async fn export(config: &Config) -> Result<(), String> {
+async fn export(config: &Config) -> Result<u64, String> {
     Spans::new(config, &resource::of(config)).unwrap().export(batch()).await
 }
 
@@ -78,6 +78,85 @@ fn is_whole(request: &ExportTraceServiceRequest) {
     assert_eq!(client.parent_span_id, server.span_id);
     assert_eq!((server.name.as_str(), server.kind, client.kind), ("shop.Service/Buy", 2, 3));
     assert_eq!(client.status.as_ref().unwrap().code, 2);
+}
+
+/// Spans with something in every field, and with nothing in most.
+fn of_every_kind() -> Vec<SpanData> {
+    let captured = Captured::default();
+    let provider = SdkTracerProvider::builder().with_span_processor(captured.clone()).build();
+    let scope = opentelemetry::InstrumentationScope::builder("mall")
+        .with_version("1.2.3")
+        .with_schema_url("https://example/schema")
+        .with_attributes([KeyValue::new("scope", "attribute")]);
+    let (tracer, other) = (provider.tracer_with_scope(scope.build()), provider.tracer("other"));
+    let state = TraceState::from_key_value([("congo", "t61rcWkgMzE"), ("rojo", "1")]).unwrap();
+    let remote = SpanContext::new(TraceId::from(u128::MAX), SpanId::from(7), TraceFlags::SAMPLED, true, state);
+    let link = opentelemetry::trace::Link::new(remote.clone(), vec![KeyValue::new("why", "began")], 3);
+    let (root, parent) = (Context::new(), Context::new().with_remote_span_context(remote));
+    let strings = opentelemetry::Array::String(vec!["a".into(), String::new().into()]);
+    let values: Vec<opentelemetry::Value> = vec![
+        "".into(),
+        "x".repeat(127).into(),
+        "y".repeat(128).into(),
+        "\u{e9}\u{1f600}".repeat(20_000).into(),
+        false.into(),
+        true.into(),
+        0.into(),
+        (-1).into(),
+        i64::MIN.into(),
+        i64::MAX.into(),
+        0.0.into(),
+        (-2.5e-300).into(),
+        opentelemetry::Value::Array(strings),
+        opentelemetry::Value::Array(opentelemetry::Array::I64(vec![0, -7, 300])),
+        opentelemetry::Value::Array(opentelemetry::Array::Bool(Vec::new())),
+        opentelemetry::Value::Array(opentelemetry::Array::F64(vec![1.5])),
+    ];
+    let kinds = [SpanKind::Internal, SpanKind::Server, SpanKind::Client, SpanKind::Producer, SpanKind::Consumer];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let tracer = if number == 2 { &other } else { &tracer };
+        let builder =
+            tracer.span_builder("w".repeat(number * 60)).with_kind(kind).with_links(vec![link.clone(); number]);
+        let mut span = builder.start_with_context(tracer, if number == 0 { &root } else { &parent });
+        for (key, value) in values.iter().enumerate() {
+            span.set_attribute(KeyValue::new(format!("key.{key}"), value.clone()));
+        }
+        // More than are kept.
+        (0..number * 100).for_each(|event| span.add_event(format!("event {event}"), vec![KeyValue::new("n", 1)]));
+        span.set_status([Status::Unset, Status::Ok, Status::error("why")][number % 3].clone());
+        span.end();
+        // And one with nothing.
+        tracer.start("").end();
+    }
+    captured.spans()
+}
+
+#[test]
+fn what_is_encoded_is_what_opentelemetry_would_send() {
+    use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+    let resource = resource::of(&config(Batcher::OtlpGrpc, "x:1"));
+    for batch in [Vec::new(), batch(), of_every_kind()] {
+        let encoded = encode::Encoder::new(&resource).encode(&batch);
+        let mut sent = ExportTraceServiceRequest::decode(encoded).unwrap();
+        let mut wanted =
+            ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(batch, &(&resource).into()) };
+        for request in [&mut sent, &mut wanted] {
+            let [spans] = request.resource_spans.as_mut_slice() else { panic!("{request:?}") };
+            spans.resource.as_mut().unwrap().attributes.sort_by(|one, other| one.key.cmp(&other.key));
+            // Theirs has one group for each scope, ours one whenever the scope changes.
+            let all: Vec<_> = std::mem::take(&mut spans.scope_spans);
+            for group in all {
+                let same = |other: &&mut opentelemetry_proto::tonic::trace::v1::ScopeSpans| {
+                    (&other.scope, &other.schema_url) == (&group.scope, &group.schema_url)
+                };
+                match spans.scope_spans.iter_mut().find(same) {
+                    Some(other) => other.spans.extend(group.spans),
+                    None => spans.scope_spans.push(group),
+                }
+            }
+        }
+        assert_eq!(sent, wanted);
+    }
 }
 
 #[tokio::test]
@@ -102,6 +181,25 @@ async fn otlp_over_http_carries_headers_resource_and_spans() {
     assert_eq!(headers["x-token"], "hunter2");
     assert_eq!(headers["content-type"], "application/x-protobuf");
     is_whole(&ExportTraceServiceRequest::decode(body).unwrap());
+}
+
+#[tokio::test]
+async fn what_is_sent_may_be_compressed() {
+    use std::io::Read as _;
+    let (listener, address) = fake::listen().await;
+    let mut received = fake::grpc(listener, Code::Ok, None);
+    export(&Config { gzip: true, ..config(Batcher::OtlpGrpc, address) }).await.unwrap();
+    let (headers, request) = received.recv().await.unwrap();
+    assert_eq!(headers["grpc-encoding"], "gzip");
+    is_whole(&request);
+    let (listener, address) = fake::listen().await;
+    let mut received = fake::http(listener, StatusCode::OK);
+    export(&Config { gzip: true, ..config(Batcher::OtlpHttp, address) }).await.unwrap();
+    let (_, headers, body) = received.recv().await.unwrap();
+    assert_eq!(headers["content-encoding"], "gzip");
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+    is_whole(&ExportTraceServiceRequest::decode(&*plain).unwrap());
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ impl Fixture {
         tokio::time::timeout(Duration::from_secs(60), settled).await.expect("spans are neither sent nor lost");
     }
 
-    fn dropped(&self) -> [u64; 4] {
+    fn dropped(&self) -> [u64; 5] {
         REASONS.map(|(reason, _)| self.counts.dropped(reason))
     }
 }
@@ -56,7 +56,7 @@ async fn a_collector_that_is_there_gets_every_span() {
     let fixture = start(address, Queue { delay: Duration::from_millis(10), ..Queue::default() });
     fixture.make(1500);
     fixture.settled(1500).await;
-    assert_eq!((fixture.counts.sent(), fixture.dropped()), (1500, [0; 4]));
+    assert_eq!((fixture.counts.sent(), fixture.dropped()), (1500, [0; 5]));
     fixture.make(3);
     fixture.worker.shutdown(Duration::from_secs(10)).await;
     assert_eq!(fixture.counts.sent(), 1503);
@@ -69,16 +69,30 @@ async fn a_collector_that_is_there_gets_every_span() {
 }
 
 #[tokio::test]
+async fn what_a_collector_rejects_is_lost() {
+    let (listener, address) = fake::listen().await;
+    let _received = fake::rejecting(listener, 3);
+    let fixture = start(address, small());
+    fixture.make(4);
+    fixture.settled(4).await;
+    assert_eq!((fixture.counts.sent(), fixture.dropped()), (1, [0, 0, 0, 3, 0]));
+    // It cannot reject more than it was sent.
+    fixture.make(2);
+    fixture.settled(6).await;
+    assert_eq!((fixture.counts.sent(), fixture.dropped()), (1, [0, 0, 0, 5, 0]));
+}
+
+#[tokio::test]
 async fn a_collector_that_comes_back_gets_what_is_made_from_then_on() {
     let (socket, address) = fake::absent();
     let fixture = start(address, Queue { timeout: Duration::from_secs(5), ..small() });
     fixture.make(3);
     fixture.settled(3).await;
-    assert_eq!((fixture.counts.sent(), fixture.dropped()), (0, [0, 3, 0, 0]));
+    assert_eq!((fixture.counts.sent(), fixture.dropped()), (0, [0, 3, 0, 0, 0]));
     let mut received = fake::grpc(socket.listen(16).unwrap(), Code::Ok, None);
     fixture.make(2);
     fixture.settled(5).await;
-    assert_eq!((fixture.counts.sent(), fixture.dropped()), (2, [0, 3, 0, 0]));
+    assert_eq!((fixture.counts.sent(), fixture.dropped()), (2, [0, 3, 0, 0, 0]));
     assert_eq!(fake::spans(&received.recv().await.unwrap().1).count(), 2);
 }
 
@@ -91,7 +105,7 @@ async fn a_collector_that_refuses_costs_its_batches() {
     fixture.settled(4).await;
     fixture.make(1);
     fixture.settled(5).await;
-    assert_eq!((fixture.counts.sent(), fixture.dropped()), (0, [0, 5, 0, 0]));
+    assert_eq!((fixture.counts.sent(), fixture.dropped()), (0, [0, 5, 0, 0, 0]));
     assert_eq!(fake::spans(&received.recv().await.unwrap().1).count(), 4);
 }
 
@@ -101,9 +115,9 @@ async fn a_collector_that_hangs_costs_what_does_not_fit() {
     let fixture = start(address, small());
     // Nothing else runs on this thread before the first await: the queue alone takes what it can.
     fixture.make(20);
-    assert_eq!(fixture.dropped(), [12, 0, 0, 0]);
+    assert_eq!(fixture.dropped(), [12, 0, 0, 0, 0]);
     fixture.settled(20).await;
-    assert_eq!((fixture.counts.sent(), fixture.dropped()), (0, [12, 0, 8, 0]));
+    assert_eq!((fixture.counts.sent(), fixture.dropped()), (0, [12, 0, 8, 0, 0]));
 }
 
 #[tokio::test]

@@ -173,13 +173,13 @@ metrics! {
         "Spans that were handed over to the collector";
     SPANS_DROPPED = "mall.telemetry.spans.dropped", "{span}", Kind::Counter,
         [REASON],
-        "Spans that were lost: `queue_full`, `failed`, `timeout` or `shutdown`";
+        "Spans that were lost: `queue_full`, `failed`, `timeout`, `rejected` or `shutdown`";
     LOGS_SENT = "mall.telemetry.logs.sent", "{record}", Kind::Counter,
         [],
         "Log records that were handed over to the collector";
     LOGS_DROPPED = "mall.telemetry.logs.dropped", "{record}", Kind::Counter,
         [REASON],
-        "Log records that were lost on their way to the collector: `queue_full`, `failed`, `timeout` or `shutdown`";
+        "Log records that were lost on their way to the collector: `queue_full`, `failed`, `timeout`, `rejected` or `shutdown`";
     LOGS_SUPPRESSED = "mall.telemetry.logs.suppressed", "{record}", Kind::Counter,
         [],
         "Log lines of a burst that were counted and not written";
