@@ -42,9 +42,17 @@ pub struct Sink {
 impl Sink {
     /// Starts one on a free port.
     pub async fn start() -> Self {
+        Self::with(Keeper::default()).await
+    }
+
+    /// Starts one that keeps nothing: it takes a benchmark's spans.
+    pub async fn discarding() -> Self {
+        Self::with(Keeper { discards: true, ..Keeper::default() }).await
+    }
+
+    async fn with(received: Keeper) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind a free port");
         let address = listener.local_addr().expect("the port that was bound");
-        let received = Keeper::default();
         let router = Server::builder()
             .add_service(TraceServiceServer::new(received.clone()))
             .add_service(LogsServiceServer::new(received.clone()))
@@ -60,7 +68,7 @@ impl Sink {
 
     /// A copy of what it has.
     pub fn received(&self) -> Received {
-        self.received.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.received.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -71,11 +79,16 @@ impl Drop for Sink {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Keeper(Arc<Mutex<Received>>);
+struct Keeper {
+    all: Arc<Mutex<Received>>,
+    discards: bool,
+}
 
 impl Keeper {
     fn keep(&self, keep: impl FnOnce(&mut Received)) {
-        keep(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.discards {
+            keep(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }
 

@@ -10,7 +10,10 @@ mod memory;
 mod other;
 mod report;
 mod sampling;
+mod scrape;
 mod shop;
+mod side;
+mod signals;
 mod startup;
 mod system;
 mod token;
@@ -29,12 +32,14 @@ const MALL: &str = env!("CARGO_BIN_EXE_mall");
 /// Measures one group of budgets.
 type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Measure); 8] = [
+const GROUPS: [(&str, Measure); 10] = [
     ("startup", startup::measure),
     ("memory", memory::measure),
     ("gateway", gateway::measure),
     ("shop", shop::measure),
     ("sampling", sampling::measure),
+    ("signals", signals::measure),
+    ("scrape", scrape::measure),
     ("layers", layers::measure),
     ("token", token::measure),
     ("viewer", viewer::measure),

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use testkit::process::Mall;
-use testkit::shopper::Shopper;
+use anyhow::ensure;
+use testkit::exposition::sum;
 
 use crate::report::{Goal, Row, number};
-use crate::traffic::{Rest, load};
-use crate::{MALL, median, on_one_thread, system};
+use crate::side::{SERVICES, Side};
+use crate::{median, on_one_thread, system};
 
-const SERVICES: [&str; 2] = ["user.api", "user.rpc"];
 /// Malls of both kinds, one after the other: processes of one kind differ by a tenth from start to start.
 const PAIRS: usize = 3;
 const ROUNDS: usize = 5;
@@ -22,15 +20,15 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     on_one_thread(async {
         let (mut rounds, mut sent, mut dropped) = (Vec::new(), 0.0, 0.0);
         for _ in 0..PAIRS {
-            let traced = Side::start("MALL__TELEMETRY__SAMPLER", "1.0").await?;
-            let bare = Side::start("MALL__TELEMETRY__DISABLED", "true").await?;
-            traced.round().await?;
-            bare.round().await?;
-            let before = traced.spans().await?;
+            let traced = Side::start(&[("MALL__TELEMETRY__SAMPLER", "1.0")], None).await?;
+            let bare = Side::start(&[("MALL__TELEMETRY__DISABLED", "true")], None).await?;
+            round(&traced).await?;
+            round(&bare).await?;
+            let before = spans(&traced).await?;
             for _ in 0..ROUNDS {
-                rounds.push((traced.round().await?, bare.round().await?));
+                rounds.push((round(&traced).await?, round(&bare).await?));
             }
-            let after = traced.spans().await?;
+            let after = spans(&traced).await?;
             sent += after.sent - before.sent;
             dropped += after.dropped - before.dropped;
         }
@@ -72,52 +70,20 @@ struct Spans {
     dropped: f64,
 }
 
-/// A mall and its clients.
-struct Side {
-    mall: Mall,
-    clients: Vec<Rest>,
+async fn round(side: &Side) -> anyhow::Result<Costs> {
+    let viewer = system::pid(&side.mall, "viewer")?;
+    let before = system::cpu(viewer)?;
+    let round = side.round(ROUND, SENDING).await?;
+    Ok(Costs { services: round.cpu, viewer: (system::cpu(viewer)? - before).as_secs_f64() })
 }
 
-impl Side {
-    async fn start(variable: &str, value: &str) -> anyhow::Result<Self> {
-        let mall = Mall::of(MALL).variable(variable, value).start().await;
-        let shopper = Shopper::new(&mall, "15838607661").await;
-        let clients = Rest::many(&mall, &shopper)?;
-        Ok(Self { mall, clients })
+async fn spans(side: &Side) -> anyhow::Result<Spans> {
+    let mut spans = Spans::default();
+    for service in SERVICES {
+        let answer = side.mall.get(&format!("http://{}/metrics", side.mall.address(service, "admin"))).await;
+        let text = std::str::from_utf8(answer.body())?;
+        spans.sent += sum(text, "mall_telemetry_spans_sent_total", &[]).unwrap_or_default();
+        spans.dropped += sum(text, "mall_telemetry_spans_dropped_total", &[]).unwrap_or_default();
     }
-
-    async fn round(&self) -> anyhow::Result<Costs> {
-        let before = self.cpu()?;
-        let load = load(&self.clients, ROUND).await?;
-        tokio::time::sleep(SENDING).await;
-        let after = self.cpu()?;
-        let [api, rpc, viewer] = [0, 1, 2].map(|index| after[index] - before[index]);
-        Ok(Costs { services: [api, rpc].map(|seconds| seconds * 1e6 / load.calls), viewer })
-    }
-
-    /// Seconds of CPU so far, of each of [`SERVICES`] and the viewer.
-    fn cpu(&self) -> anyhow::Result<[f64; 3]> {
-        let pids = self.mall.services();
-        let of = |name: &str| {
-            let pid = pids.get(name).with_context(|| format!("{name} does not run"))?;
-            anyhow::Ok(system::cpu(*pid)?.as_secs_f64())
-        };
-        Ok([of(SERVICES[0])?, of(SERVICES[1])?, of("viewer")?])
-    }
-
-    async fn spans(&self) -> anyhow::Result<Spans> {
-        let mut spans = Spans::default();
-        for service in SERVICES {
-            let answer = self.mall.get(&format!("http://{}/metrics", self.mall.address(service, "admin"))).await;
-            for line in std::str::from_utf8(answer.body())?.lines() {
-                let value = || line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0);
-                if line.starts_with("mall_telemetry_spans_sent") {
-                    spans.sent += value();
-                } else if line.starts_with("mall_telemetry_spans_dropped") {
-                    spans.dropped += value();
-                }
-            }
-        }
-        Ok(spans)
-    }
+    Ok(spans)
 }
