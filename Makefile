@@ -70,9 +70,11 @@ bench: setup ## measures the budgets, in release mode, and prints them as one ta
 	$(CARGO) bench $(BENCHED) --no-run --bench budgets --bench span --bench store --bench token
 	@$(CARGO) bench $(BENCHED) --quiet --bench budgets -- $(GROUPS)
 
-screenshots: setup ## draws the README's pictures anew, from real traces in Chromium
+screenshots: setup ## draws the pictures of the documentation anew, from real traces and metrics in Chromium
 	@mkdir -p docs
 	MALL_TEST_REQUIRE=chromium MALL_SCREENSHOTS="$(CURDIR)/docs" $(CARGO) test --locked -p mall --test ui
+	MALL_TEST_REQUIRE=chromium,jaeger,jaeger-ui,collector,prometheus MALL_SCREENSHOTS="$(CURDIR)/docs" \
+		$(CARGO) test --locked -p mall --test observe monitor
 
 clean: ## removes what was built, and the data of `make run`
 	$(CARGO) clean

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use testkit::chromium::{self, Browser};
+use testkit::chromium::{self, ARROWS, Browser};
 use testkit::eventually;
 use testkit::process::{self, Mall};
 use testkit::shopper::{Shopper, trace_id};
@@ -24,21 +24,6 @@ const ROWS: [&str; 4] = [
 /// Whether the flame graph has been drawn.
 const FLAMES: &str = "[...document.querySelectorAll('.Flamegraph-wrapper canvas')].some((canvas) =>
     canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((part) => part !== 0))";
-
-/// The arrows of System Architecture: from the service that each begins at to the one that it points at.
-const ARROWS: &str = "(() => {
-    const distance = (element, { x, y }) => {
-        const box = element.getBoundingClientRect();
-        return Math.hypot(box.x + box.width / 2 - x, box.y + box.height / 2 - y);
-    };
-    const service = (path, length) => {
-        const point = path.getPointAtLength(length).matrixTransform(path.getScreenCTM());
-        const nodes = [...document.querySelectorAll('.DAG--node')];
-        return nodes.sort((one, other) => distance(one, point) - distance(other, point))[0]?.textContent;
-    };
-    const paths = [...document.querySelectorAll('.DAG path[marker-end]')];
-    return paths.map((path) => [service(path, 0), service(path, path.getTotalLength())]);
-})()";
 
 /// Registers, logs in and asks who that is; gives the trace of the last, once the viewer has all of it.
 async fn ask_who_i_am(mall: &Mall) -> String {

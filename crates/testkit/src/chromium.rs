@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Waits in the page until something is shown, see there.
 const FIND: &str = include_str!("chromium/find.js");
 
+/// The arrows of Jaeger's page System Architecture: pairs of services, caller and called.
+pub const ARROWS: &str = include_str!("chromium/arrows.js");
+
 /// A browser with one page; it goes when this is dropped. Its methods panic when the page is not as expected, and say
 /// what it showed.
 #[derive(Debug)]
