@@ -173,3 +173,13 @@ async fn what_jaeger_cannot_take_survives_the_collector() {
     observe.jaeger.process.start_again().await;
     arrives(&observe, &id(1)).await;
 }
+
+#[tokio::test]
+async fn a_collector_that_is_asked_to_end_sends_what_it_has() {
+    let Some(mut observe) = observe::builder().variable("COLLECTOR_DECISION_WAIT", "10m").start().await else { return };
+    send(&observe, "traces", &trace(&id(1), Duration::from_millis(10), json!({}))).await;
+    observe.collector.process.stop().await;
+    // What was decided on so late may be in the queue still.
+    observe.collector.process.start_again().await;
+    arrives(&observe, &id(1)).await;
+}
