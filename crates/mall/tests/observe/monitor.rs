@@ -130,6 +130,5 @@ async fn jaeger_shows_how_the_services_do() {
     look_at_the_monitor(&browser, &observe).await;
     look_at_the_architecture(&browser).await;
     look_at_the_links(&browser, &observe).await;
-    browser.screenshot(Path::new("/tmp/hcol/m3.png")).await;
     assert_eq!(browser.problems(), [""; 0]);
 }
