@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod chaos;
 mod gateway;
 mod layers;
 mod memory;
@@ -32,7 +33,7 @@ const MALL: &str = env!("CARGO_BIN_EXE_mall");
 /// Measures one group of budgets.
 type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Measure); 10] = [
+const GROUPS: [(&str, Measure); 11] = [
     ("startup", startup::measure),
     ("memory", memory::measure),
     ("gateway", gateway::measure),
@@ -40,6 +41,7 @@ const GROUPS: [(&str, Measure); 10] = [
     ("sampling", sampling::measure),
     ("signals", signals::measure),
     ("scrape", scrape::measure),
+    ("chaos", chaos::measure),
     ("layers", layers::measure),
     ("token", token::measure),
     ("viewer", viewer::measure),
