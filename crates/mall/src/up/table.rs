@@ -37,6 +37,8 @@ pub(super) fn print(plan: &Plan, data: &DataDir, took: Duration) {
 fn next(plan: &Plan, data: &DataDir) -> Vec<String> {
     let mall = std::env::args().next().unwrap_or_else(|| "mall".to_owned());
     let mut lines = Vec::new();
+    // As `mall demo` reads it.
+    let elsewhere = std::env::var("MALL_VIEWER").ok();
     let at = |name| plan.members.iter().find(|member| member.service.name == name).map(Member::main);
     if let Some(api) = at("user.api") {
         let mut flags = String::new();
@@ -44,13 +46,14 @@ fn next(plan: &Plan, data: &DataDir) -> Vec<String> {
             flags.push_str(&format!(" --data-dir {}", data.path().display()));
         }
         if plan.viewer().is_none() {
-            flags.push_str(" --viewer http://YOUR-JAEGER:16686");
+            let url = elsewhere.as_deref().unwrap_or("http://YOUR-JAEGER:16686");
+            flags.push_str(&format!(" --viewer {url}"));
         }
         lines.push(format!("{mall} demo{flags}"));
         lines.push(format!("{mall} load{flags}"));
         lines.push(format!("open http://{api}/docs"));
     }
     lines.extend(at("user.rpc").map(|rpc| format!("grpcurl -plaintext {rpc} list")));
-    lines.extend(plan.viewer().map(|url| format!("open {url}/search?service=user.api")));
+    lines.extend(plan.viewer().or(elsewhere).map(|url| format!("open {url}/search?service=user.api")));
     lines
 }
