@@ -12,7 +12,7 @@ DENY = "$$(scripts/parts cargo-deny)"
 .PHONY: help setup parts build run observe demo load test check fmt lint deny docs docs-telemetry bench screenshots clean
 
 help: ## lists the targets (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## installs what building needs besides Rust: protoc, for one dependency
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }
