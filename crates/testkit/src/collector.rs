@@ -1,11 +1,13 @@
 //! The real OpenTelemetry Collector with the configuration that is shipped, on free ports.
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
-use crate::{part, ports};
+use crate::{part, ports, requirement};
 
 /// A running collector; it goes when this is dropped.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub struct Collector {
 #[derive(Debug, Default)]
 pub struct Builder {
     variables: Vec<(String, String)>,
+    mounts: Option<String>,
 }
 
 /// All traces, as soon as may be, unless a test says otherwise.
@@ -55,6 +58,12 @@ impl Builder {
         self.variable("COLLECTOR_STORAGE", &dir.display().to_string())
     }
 
+    /// Runs this script of `sh`, as root, before each start: what it mounts nobody but the collector sees.
+    pub fn mounts(mut self, script: &str) -> Self {
+        self.mounts = Some(script.to_owned());
+        self
+    }
+
     /// Starts the collector; `None`, said aloud, where it is missing and not required.
     ///
     /// # Panics
@@ -62,6 +71,9 @@ impl Builder {
     /// Panics if it is required but missing, or does not start.
     pub async fn start(mut self) -> Option<Collector> {
         let program = part::find("collector")?;
+        if self.mounts.is_some() {
+            mounts_can_be_made()?;
+        }
         let storage = tempfile::tempdir().expect("make a directory");
         if !self.variables.iter().any(|(name, _)| name == "COLLECTOR_STORAGE") {
             self = self.storage(storage.path());
@@ -78,7 +90,15 @@ impl Builder {
         let (host, port) = own.split_once(':').unwrap_or_default();
         self = self.variable("COLLECTOR_SELF_HOST", host).variable("COLLECTOR_SELF_PORT", port);
         let config = part::checkout("k8s/collector/config.yaml");
-        let arguments = vec!["--config".into(), config.into()];
+        let (program, mut arguments) = match self.mounts {
+            None => (program, Vec::new()),
+            Some(script) => {
+                let script = format!("{script}\nexec \"$@\"");
+                let arguments = ["--mount", "sh", "-ec", &script, "sh"].map(OsString::from);
+                ("unshare".into(), arguments.into_iter().chain([program.into()]).collect())
+            }
+        };
+        arguments.extend(["--config".into(), config.into()]);
         Some(Collector {
             otlp_grpc: format!("http://{grpc}"),
             otlp_http: format!("http://{http}"),
@@ -88,5 +108,21 @@ impl Builder {
             process: Daemon::start(program, arguments, self.variables, "Everything is ready").await,
             _storage: storage,
         })
+    }
+}
+
+/// Nothing, said aloud, where this process may not mount anything or the part `mounts` is not there.
+fn mounts_can_be_made() -> Option<()> {
+    let tried = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+    match tried {
+        Ok(tried) if tried.status.success() => Some(()),
+        Ok(tried) => {
+            requirement::missing("mounts", String::from_utf8_lossy(&tried.stderr).trim());
+            None
+        }
+        Err(error) => {
+            requirement::missing("mounts", format!("run unshare: {error}"));
+            None
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod part;
 mod ports;
 pub mod process;
 pub mod prometheus;
+pub mod relay;
 pub mod requirement;
 pub mod schemathesis;
 pub mod service;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use auth::CallbackKey;
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::Full;
@@ -10,7 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::otlp::Sink;
 use testkit::process::{Builder, Mall, json as body};
-use testkit::shopper::Shopper;
+use testkit::shopper::{self, Shopper};
+pub(crate) use testkit::shopper::{number, says};
 
 pub(crate) const MALL: &str = env!("CARGO_BIN_EXE_mall");
 
@@ -132,33 +132,11 @@ impl<'a> Customer<'a> {
 
     /// What the payment provider says, which signs it.
     pub(crate) async fn call_back(&self, payment: &Value, status: i32) -> Response<Bytes> {
-        let body = says(payment, status).to_string();
-        let keys = auth::Config { keys: self.mall.data().join("keys"), ..Default::default() };
-        let signature = CallbackKey::load(&keys, "sandbox").unwrap().sign(body.as_bytes());
-        let request = Request::post(self.mall.url("pay.api") + "/api/pay/callback")
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("x-signature", signature);
-        self.mall.send(request.body(Full::new(Bytes::from(body))).unwrap()).await
+        shopper::call_back(self.mall, payment, status).await
     }
 }
 
 /// The API that a path belongs to.
 fn api(path: &str) -> String {
     format!("{}.api", path.split('/').nth(2).unwrap())
-}
-
-/// The body of the provider's callback.
-pub(crate) fn says(payment: &Value, status: i32) -> Value {
-    json!({
-        "id": number(&payment["id"]),
-        "oid": number(&payment["oid"]),
-        "amount": number(&payment["amount"]),
-        "source": 1,
-        "status": status,
-    })
-}
-
-/// A 64-bit integer, which JSON has as a text.
-pub(crate) fn number(value: &Value) -> i64 {
-    value.as_str().unwrap_or_else(|| panic!("no number: {value}")).parse().unwrap()
 }
