@@ -3,11 +3,12 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
-use telemetry::{KeyValue, Span, SpanKind, semconv};
+use telemetry::{Context, KeyValue, Span, SpanKind, semconv};
 use tokio::sync::Semaphore;
 
 use crate::connection::{Connection, Writers};
@@ -101,29 +102,23 @@ impl<D: Driver> Connections<D> {
 
     /// A connection, waited for in turn.
     pub async fn get(&self) -> Result<Guard<D>, Error> {
-        let started = Instant::now();
-        let got = {
-            let mut get = std::pin::pin!(tokio::time::timeout(self.shared.wait, self.pool.get()));
-            match tokio::time::timeout(LONG_WAIT, &mut get).await {
-                Ok(got) => got,
-                // The span cannot begin in the past: it misses the first millisecond.
-                Err(_) => {
-                    let span = Span::start(SpanKind::Internal, semconv::DB_WAIT);
-                    let got = span.run(get).await;
-                    if !matches!(got, Ok(Ok(_))) {
-                        span.fail(if got.is_err() { "timeout" } else { "connect" });
-                    }
-                    got
-                }
+        let label = &self.shared.label;
+        let mut get = std::pin::pin!(tokio::time::timeout(self.shared.wait, self.pool.get()));
+        let wait = Wait::start(label);
+        let got = match std::future::poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
+            // Whatever else took time: it was not waited for.
+            Poll::Ready(got) => wait.end(Duration::ZERO, got),
+            Poll::Pending => {
+                let got = get.await;
+                let took = wait.started.elapsed();
+                wait.end(took, got)
             }
         };
-        let labels = std::slice::from_ref(&self.shared.label);
-        metrics::WAIT_TIME.record(started.elapsed().as_secs_f64(), labels);
         match got {
             Ok(Ok(object)) => Ok(Guard(Some(object))),
             Ok(Err(error)) => Err(self.error(error)),
             Err(_) => {
-                metrics::TIMEOUTS.add(1, labels);
+                metrics::TIMEOUTS.add(1, std::slice::from_ref(label));
                 Err(Error::Busy(self.shared.wait))
             }
         }
@@ -139,6 +134,52 @@ impl<D: Driver> Connections<D> {
     /// A connection of its own, outside the pool.
     async fn open(&self) -> Result<D, Error> {
         D::open(&self.shared.settings).await.map_err(Error::Connect)
+    }
+}
+
+/// A caller that may wait, and is measured when that ends: also the one that goes away before.
+struct Wait<'a> {
+    label: &'a KeyValue,
+    /// What it is part of: nothing is current any more for a caller that goes away.
+    context: Context,
+    started: Instant,
+    ended: bool,
+}
+
+impl<'a> Wait<'a> {
+    fn start(label: &'a KeyValue) -> Self {
+        Self { label, context: Context::current(), started: Instant::now(), ended: false }
+    }
+
+    /// Passes on what was waited for.
+    fn end<T, E, L>(mut self, took: Duration, got: Result<Result<T, E>, L>) -> Result<Result<T, E>, L> {
+        let failure = match &got {
+            Ok(Ok(_)) => None,
+            Ok(Err(_)) => Some("connect"),
+            Err(_) => Some("timeout"),
+        };
+        self.record(took, failure);
+        got
+    }
+
+    /// All that has a span is measured to have been long, and nothing else is.
+    fn record(&mut self, took: Duration, failure: Option<&'static str>) {
+        self.ended = true;
+        metrics::WAIT_TIME.record(took.as_secs_f64(), std::slice::from_ref(self.label));
+        if took > LONG_WAIT {
+            let span = Span::start_before(&self.context, SpanKind::Internal, semconv::DB_WAIT, took);
+            if let Some(failure) = failure {
+                span.fail(failure);
+            }
+        }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.record(self.started.elapsed(), Some("cancelled"));
+        }
     }
 }
 

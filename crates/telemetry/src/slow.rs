@@ -73,10 +73,15 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Begins a part of the call that is under way in `context`, if there is one.
-    pub(crate) fn begin(context: &Context, name: impl FnOnce() -> Cow<'static, str>) -> Option<Self> {
+    /// Begins a part of the call that is under way in `context`, if there is one; some began a while ago.
+    pub(crate) fn begin(
+        context: &Context,
+        name: impl FnOnce() -> Cow<'static, str>,
+        ago: Option<Duration>,
+    ) -> Option<Self> {
         let breakdown = context.get::<Arc<Breakdown>>()?.clone();
-        Some(Self { breakdown, name: name(), started: Instant::now() })
+        let now = Instant::now();
+        Some(Self { breakdown, name: name(), started: ago.and_then(|ago| now.checked_sub(ago)).unwrap_or(now) })
     }
 }
 

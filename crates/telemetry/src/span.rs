@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::context::{FutureExt as _, WithContext};
 use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _};
@@ -47,13 +48,22 @@ impl Span {
 
     /// Starts a child of the span in `parent`: for work that left its caller's thread.
     pub fn start_under(parent: &Context, kind: SpanKind, name: impl Into<Cow<'static, str>>) -> Self {
-        let name = name.into();
+        Self::begin(parent, kind, name.into(), None)
+    }
+
+    /// Starts a child of the span in `parent` that began so long ago: for what has a span only if it took long.
+    pub fn start_before(parent: &Context, kind: SpanKind, name: impl Into<Cow<'static, str>>, ago: Duration) -> Self {
+        Self::begin(parent, kind, name.into(), Some(ago))
+    }
+
+    fn begin(parent: &Context, kind: SpanKind, name: Cow<'static, str>, ago: Option<Duration>) -> Self {
         // What a server does is the call itself.
-        let part = if kind == SpanKind::Server { None } else { Part::begin(parent, || name.clone()) };
+        let part = if kind == SpanKind::Server { None } else { Part::begin(parent, || name.clone(), ago) };
         match TRACER.get() {
             Some(tracer) => {
-                let span = tracer.span_builder(name).with_kind(kind).start_with_context(tracer, parent);
-                Self { context: parent.with_span(span), own: true, _part: part }
+                let mut builder = tracer.span_builder(name).with_kind(kind);
+                builder.start_time = ago.and_then(|ago| SystemTime::now().checked_sub(ago));
+                Self { context: parent.with_span(builder.start_with_context(tracer, parent)), own: true, _part: part }
             }
             None => Self { context: parent.clone(), own: false, _part: part },
         }

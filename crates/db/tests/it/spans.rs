@@ -99,6 +99,37 @@ async fn a_wait_for_a_connection_is_a_span_if_it_is_long() {
         let in_vain = hold().await.unwrap();
         assert_eq!(names(&in_vain), [semconv::DB_WAIT]);
         assert_eq!(attribute(&in_vain[0], semconv::ERROR_TYPE), "timeout");
+        let took = in_vain[0].end_time.duration_since(in_vain[0].start_time).unwrap();
+        assert!(took >= Duration::from_millis(100), "{took:?}: it begins with the wait");
+    })
+    .await;
+}
+
+/// How many waits were measured, and how many of them were long.
+fn waits(pool: &str) -> [f64; 2] {
+    let text = telemetry::metrics_text();
+    let pool = ("db_client_connection_pool_name", pool);
+    let count = |name, labels: &[_]| testkit::exposition::sum(&text, name, labels).unwrap_or_default();
+    let all = count("db_client_connection_wait_time_seconds_count", &[pool]);
+    [all, all - count("db_client_connection_wait_time_seconds_bucket", &[pool, ("le", "0.001")])]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_wait_any_longer_is_measured_and_has_a_span() {
+    let captured = install(1.0);
+    on_each(MIGRATIONS, async |database| {
+        let pool = connected(&database.url, 1, Duration::from_secs(60)).await;
+        let name = database.url.rsplit('/').next().unwrap();
+        let before = waits(name);
+        let give_up = async || tokio::time::timeout(Duration::from_millis(20), balance(&pool, 1)).await.unwrap_err();
+        let hold = async || -> Result<_, db::Error> {
+            Ok(with_conn!(pool, _conn => spans_of(&captured, async { give_up().await }).await))
+        };
+        let given_up = hold().await.unwrap();
+        assert_eq!(names(&given_up), [semconv::DB_WAIT]);
+        assert_eq!(attribute(&given_up[0], semconv::ERROR_TYPE), "cancelled");
+        let after = waits(name);
+        assert_eq!([after[0] - before[0], after[1] - before[1]], [2.0, 1.0], "one was held, one was waited for");
     })
     .await;
 }

@@ -68,7 +68,7 @@ pub const ALL: &[Span] = &[
         kind: SpanKind::Internal,
         required: &[],
         optional: &[ERROR_TYPE],
-        error: "`timeout`, `connect`",
+        error: "`timeout`, `connect`; `cancelled`: nobody waited for it any more",
         about: "The wait for a connection of the pool, where it takes more than a millisecond.",
     },
     Span {
