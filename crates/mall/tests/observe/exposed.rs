@@ -14,9 +14,8 @@ use tokio::process::Command;
 use crate::dashboards::{dashboards, panels};
 use crate::promql;
 use crate::rules::checkout;
+use crate::support::{MALL, alone};
 use crate::table::metrics;
-
-const MALL: &str = env!("CARGO_BIN_EXE_mall");
 
 /// Metrics that are not ours and that are there only once something has gone wrong, with the labels that they then have.
 const SELDOM: [(&str, &[&str]); 4] = [
@@ -194,6 +193,7 @@ async fn leads_to_a_trace(prometheus: &Prometheus, expression: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_asked_for_is_there() {
+    let _alone = alone().await;
     let Some(observe) = observe::builder().start().await else { return };
     let prometheus = &observe.prometheus;
     let faults = tempfile::tempdir().unwrap();

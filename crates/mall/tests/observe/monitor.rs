@@ -10,7 +10,7 @@ use testkit::observe::{self, Observe};
 use testkit::process::Mall;
 use testkit::{eventually, part};
 
-const MALL: &str = env!("CARGO_BIN_EXE_mall");
+use crate::support::{MALL, alone};
 
 /// Who calls whom while people shop.
 const EDGES: [(&str, &str); 7] = [
@@ -122,6 +122,7 @@ async fn jaeger_shows_how_the_services_do() {
     if part::find("jaeger-ui").is_none() {
         return;
     }
+    let _alone = alone().await;
     let Some(observe) = observe::builder().start().await else { return };
     let mall = Mall::of(MALL).argument("--otlp").argument(&observe.collector.otlp_grpc);
     let mall = mall.variable("OTEL_METRICS_EXPORTER", "otlp").variable("OTEL_METRIC_EXPORT_INTERVAL", "1000");

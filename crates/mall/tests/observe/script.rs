@@ -12,8 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use crate::rules::checkout;
-
-const MALL: &str = env!("CARGO_BIN_EXE_mall");
+use crate::support::{MALL, alone};
 
 /// The addresses that the script would take, but on ports where nobody listens.
 const ADDRESSES: [&str; 10] = [
@@ -88,6 +87,7 @@ async fn make_observe_starts_everything_and_stops_it() {
     if ["collector", "jaeger", "jaeger-ui", "prometheus"].iter().any(|name| part::find(name).is_none()) {
         return;
     }
+    let _alone = alone().await;
     let data = tempfile::tempdir().unwrap();
     let ports = Ports::free();
     let variables = ports.variables();

@@ -60,7 +60,7 @@ const MEASURED: [&str; 4] = [
 ];
 
 /// Why a span may be dropped.
-const REASONS: [&str; 4] = ["queue_full", "failed", "timeout", "shutdown"];
+const REASONS: [&str; 5] = ["queue_full", "failed", "timeout", "rejected", "shutdown"];
 
 /// What became of the spans of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
