@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use diesel::result::Error as DieselError;
-use opentelemetry::trace::TraceContextExt as _;
 use telemetry::{KeyValue, Span, SpanKind, semconv};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -40,7 +39,7 @@ impl Call {
     pub(crate) fn start(target: &Target, text: Arc<Text>, broken: Arc<AtomicBool>) -> Self {
         let span = Span::start(SpanKind::Client, text.summary.clone());
         if span.is_recording() {
-            span.context().span().set_attributes(text.attributes().iter().cloned());
+            span.set_all(text.attributes());
         }
         let sqlstate = target.system == semconv::POSTGRESQL;
         Self { text, span, sqlstate, started: Instant::now(), broken, turn: None, stage: Stage::Running }

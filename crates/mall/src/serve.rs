@@ -43,6 +43,9 @@ async fn follow_levels(service: &Service, sources: &Sources, telemetry: &Telemet
         signals.recv().await;
         let levels = service.configure(sources).map_err(anyhow::Error::from);
         match levels.and_then(|process| Ok(telemetry.set_levels(&process.telemetry)?)) {
+            Ok(()) if std::env::var_os("RUST_LOG").is_some() => {
+                tracing::warn!("SIGHUP: RUST_LOG decides on the levels of the log, and stays what it is");
+            }
             Ok(()) => tracing::info!("SIGHUP: the levels of the log were read again"),
             Err(error) => {
                 tracing::error!(error = &*error as &dyn Error, "SIGHUP: the levels of the log stay as they are")

@@ -62,6 +62,9 @@ impl From<Error> for Status {
 }
 
 impl Error {
+    /// All that [`Error::refusal`] answers.
+    pub(crate) const REFUSALS: [&str; 5] = ["signature", "invalid", "mismatch", "unknown", "state"];
+
     /// Why a callback was refused, as a word for a metric; nothing where it was not the callback's fault.
     pub(crate) fn refusal(&self) -> Option<&'static str> {
         match self {

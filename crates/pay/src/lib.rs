@@ -40,7 +40,8 @@ impl Server {
             provider,
             admin_settles: config.admin_settles,
             recovery: config.recovery.clone(),
-        };
+        }
+        .counting();
         Ok(Self { server: server.recovering(teller, config.recovery), service })
     }
 

@@ -18,6 +18,9 @@ use crate::teller::{PAYMENTS, Teller};
 /// The state of an order that is to be paid, in order.rpc's numbers.
 const PLACED: i32 = 0;
 
+/// Callbacks that were refused.
+static REFUSED: Tally = Tally::new(metric::CALLBACKS_REFUSED);
+
 /// The payment service.
 pub(crate) struct Payments {
     pub(crate) store: Store,
@@ -31,6 +34,12 @@ pub(crate) struct Payments {
 }
 
 impl Payments {
+    /// Shows what callbacks can be refused for, before any is.
+    pub(crate) fn counting(self) -> Self {
+        REFUSED.show(Error::REFUSALS.map(|reason| [reason]));
+        self
+    }
+
     /// Begins the payment of an order of the user `uid`, or answers the one that is under way.
     async fn begin(&self, uid: i64, request: &CreateRequest) -> Result<model::Payment, Error> {
         let oid = convert::order(uid, request)?;
@@ -122,7 +131,6 @@ impl PayService for Payments {
 
 /// Counts a callback that was refused.
 fn count(error: &Error) {
-    static REFUSED: Tally = Tally::new(metric::CALLBACKS_REFUSED);
     if let Some(reason) = error.refusal() {
         REFUSED.count([reason]);
     }

@@ -46,7 +46,7 @@ pub struct Config {
     pub disabled: bool,
     /// More attributes of this process: `deployment.environment.name: production`.
     pub attributes: BTreeMap<String, String>,
-    /// The queue between the requests and the collector.
+    /// The queues between the requests and the collector.
     pub queue: Queue,
     /// The forms in which the caller's trace is read and passed on (`tracecontext`, `baggage`): of several that a caller
     /// sends, the first one here counts.
@@ -95,15 +95,15 @@ pub enum Batcher {
     Stdout,
 }
 
-/// The queue of finished spans: what does not fit is dropped and counted.
+/// The queues of finished spans and of log records: what does not fit is dropped and counted.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
-    /// Spans that may wait (2048).
+    /// How many may wait (2048).
     pub size: usize,
-    /// Spans sent at once (256): more take memory, fewer take the collector's time.
+    /// How many are sent at once (256): more take memory, fewer take the collector's time.
     pub batch: usize,
-    /// How long a span waits for others at most (1s).
+    /// How long one waits for others at most (1s).
     #[serde(with = "humantime_serde")]
     pub delay: Duration,
     /// How long a batch may take, retries included (10s).

@@ -19,7 +19,7 @@ use crate::{Config, Error};
 mod client;
 mod collector;
 mod encode;
-mod endpoint;
+pub(crate) mod endpoint;
 mod lines;
 mod otlp;
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl Exchanged {
     fn start<A>(request: &Request<A>) -> Self {
         let method = known(request.method());
         let scheme = if request.uri().scheme_str() == Some("https") { "https" } else { "http" };
-        let (parent, breakdown) = slow::begin(propagate::extract(request.headers()));
+        let (parent, breakdown) = slow::begin(propagate::extract(request.headers()), false);
         let span = Span::start_under(&parent, SpanKind::Server, method.unwrap_or(semconv::UNKNOWN_HTTP));
         let method = method.unwrap_or(semconv::OTHER);
         let path = span.is_recording().then(|| request.uri().path().chars().take(MAX_PATH).collect());
@@ -98,11 +98,10 @@ impl Exchange for Exchanged {
         self.status = Some(response.status());
         self.route = response.extensions().get::<Route>().cloned();
         if let (Some(route), Some(path)) = (&self.route, self.path.take()) {
-            let method = if self.method == semconv::OTHER { semconv::UNKNOWN_HTTP } else { self.method };
-            self.span.rename(format!("{method} {}", route.as_str()));
+            self.span.rename(named(self.method, route));
             self.span.set(semconv::HTTP_ROUTE, route.0.clone());
-            // What stands in the place of an id and is none may be anything.
-            if response.status() != StatusCode::BAD_REQUEST {
+            // What stands in the place of an id may be anything, unless it was taken for one.
+            if response.status().is_success() {
                 self.span.set(semconv::URL_PATH, path);
             }
         }
@@ -148,12 +147,18 @@ impl Drop for Exchanged {
         metrics::HTTP_SERVER.duration.record(self.start.elapsed().as_secs_f64(), &labels);
         if let Some(breakdown) = &self.breakdown {
             let name = || match &self.route {
-                Some(route) => format!("{} {}", self.method, route.as_str()).into(),
+                Some(route) => named(self.method, route).into(),
                 None => self.method.into(),
             };
             breakdown.end(name, self.status.as_ref().map_or("cancelled", StatusCode::as_str), &self.span);
         }
     }
+}
+
+/// The name of the span of a route.
+fn named(method: &'static str, route: &Route) -> String {
+    let method = if method == semconv::OTHER { semconv::UNKNOWN_HTTP } else { method };
+    format!("{method} {}", route.as_str())
 }
 
 fn version(version: Version) -> &'static str {

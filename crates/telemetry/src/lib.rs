@@ -10,8 +10,8 @@
 #![warn(missing_docs)]
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider as _;
@@ -49,6 +49,8 @@ pub use span::{Span, trace_id, traceparent, untraced};
 
 /// How long the last spans may take to be sent; the rest of the shutdown takes no time.
 const FLUSH: Duration = Duration::from_millis(2800);
+/// How much of that is left for the last log lines and metrics.
+const LAST_WORDS: Duration = Duration::from_millis(600);
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,10 @@ pub enum Error {
     Endpoint { endpoint: String, reason: String },
     #[error("telemetry.sampler must be from 0 to 1, not {0}")]
     Sampler(f64),
+    #[error("telemetry.{0} must not be 0")]
+    Zero(&'static str),
+    #[error("telemetry.metrics: with `disabled` there is nothing that `otlp` could send")]
+    NothingToSend,
     #[error("telemetry.queue: `batch` must be from 1 to `size`")]
     Queue,
     #[error("telemetry.headers: `{0}` is no header, or its value is none")]
@@ -71,12 +77,14 @@ pub enum Error {
     Certificate { path: PathBuf, source: std::io::Error },
     #[error("telemetry.endpoint {}: open the file for spans", path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("set up TLS for spans")]
+    #[error("set up TLS for telemetry")]
     Tls(#[source] rustls::Error),
-    #[error("make the exporter of spans")]
+    #[error("make the exporter of logs or metrics")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
     #[error("telemetry.{0} needs the batcher otlpgrpc or otlphttp, which say where the collector is")]
     NeedsOtlp(&'static str),
+    #[error("{0}: all signals go to one collector; set the variable without LOGS or METRICS in its name")]
+    OneCollector(String),
     #[error("telemetry needs a tokio runtime")]
     Runtime,
     #[error("telemetry was started before in this process")]
@@ -87,11 +95,13 @@ pub enum Error {
 #[derive(Debug)]
 #[must_use = "shut it down, or the last spans are lost"]
 pub struct Telemetry {
-    levels: log::Handle,
+    log: log::Handle,
     spans: Option<queue::Worker<export::Spans>>,
     logs: Option<queue::Worker<export::Logs>>,
     metrics: Option<metrics::Push>,
 }
+
+static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Starts traces, metrics and logs, once a process and inside its tokio runtime; `OTEL_*` variables override `config`.
 pub fn init(config: &Config) -> Result<Telemetry, Error> {
@@ -105,9 +115,12 @@ pub fn init(config: &Config) -> Result<Telemetry, Error> {
     let logs = config.log.otlp.then(|| export::Logs::new(&config, &resource)).transpose()?;
     let pushed = config.metrics.otlp.then(|| export::metrics(&config)).transpose()?;
     log::levels(&config)?;
+    if STARTED.swap(true, Ordering::Relaxed) {
+        return Err(Error::Twice);
+    }
     metrics::init(resource.clone(), config.metrics.disabled);
     let (provider, logs) = logs.map(|exporter| start_logs(&config, exporter)).unzip();
-    let levels = log::init(&config, provider.as_ref())?;
+    let log = log::init(&config, provider.as_ref())?;
     propagate::init(&config.propagators);
     slow::init(&config.slow);
     let push = |exporter| {
@@ -116,7 +129,7 @@ pub fn init(config: &Config) -> Result<Telemetry, Error> {
     };
     let metrics = pushed.and_then(push);
     let spans = spans.map(|exporter| start_spans(&config, exporter, resource)).transpose()?;
-    Ok(Telemetry { levels, spans, logs, metrics })
+    Ok(Telemetry { log, spans, logs, metrics })
 }
 
 fn start_logs(config: &Config, exporter: export::Logs) -> (SdkLoggerProvider, queue::Worker<export::Logs>) {
@@ -161,28 +174,30 @@ impl Telemetry {
     pub fn set_levels(&self, config: &Config) -> Result<(), Error> {
         let levels = log::levels(config)?;
         // The subscriber lives as long as the process.
-        let _ = self.levels.reload(levels);
+        let _ = self.log.levels.reload(levels);
         Ok(())
     }
 
     /// Sends what is left, within 3 s at most; what cannot be sent by then is counted and lost.
     pub async fn shutdown(self) {
-        let Self { levels: _, spans, logs, metrics } = self;
-        let spans = async {
-            if let Some(worker) = spans {
-                worker.shutdown(FLUSH).await;
-            }
-        };
+        let Self { log, spans, logs, metrics } = self;
+        let until = Instant::now() + FLUSH;
+        if let Some(worker) = spans {
+            // What it says at the end, and its last counts, go by the others, which have little to send.
+            worker.shutdown(FLUSH - LAST_WORDS).await;
+        }
+        log.bursts.tell();
+        let left = until.saturating_duration_since(Instant::now());
         let logs = async {
             if let Some(worker) = logs {
-                worker.shutdown(FLUSH).await;
+                worker.shutdown(left).await;
             }
         };
         let metrics = async {
             if let Some(push) = metrics {
-                push.shutdown(FLUSH).await;
+                push.shutdown(left).await;
             }
         };
-        tokio::join!(spans, logs, metrics);
+        tokio::join!(logs, metrics);
     }
 }

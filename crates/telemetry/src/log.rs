@@ -27,22 +27,28 @@ mod json;
 mod otlp;
 mod text;
 
-/// What changes the levels while the process runs.
-pub(crate) type Handle = reload::Handle<Levels, Registry>;
+/// The log at work.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// Changes the levels while the process runs.
+    pub(crate) levels: reload::Handle<Levels, Registry>,
+    /// Tells of what it suppressed.
+    pub(crate) bursts: Bursts,
+}
 
 /// Makes the process log as configured, and by OTLP as well if there is a provider.
 pub(crate) fn init(config: &Config, provider: Option<&SdkLoggerProvider>) -> Result<Handle, Error> {
     let levels = levels(config)?;
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let bursts = Bursts::new(config.log.burst);
-    let (subscriber, handle) = subscriber(config, levels, bursts.clone(), provider, ansi, std::io::stderr);
+    let (subscriber, levels) = subscriber(config, levels, bursts.clone(), provider, ansi, std::io::stderr);
     subscriber.try_init().map_err(|_| Error::Twice)?;
     bursts.report();
     // Not the message: it may hold what somebody sent.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(location = panic.location().map(tracing::field::display), "panicked");
     }));
-    Ok(handle)
+    Ok(Handle { levels, bursts })
 }
 
 /// The configured levels, or those of RUST_LOG; both are checked.
@@ -62,7 +68,7 @@ fn subscriber<W>(
     provider: Option<&SdkLoggerProvider>,
     ansi: bool,
     writer: W,
-) -> (impl Subscriber + Send + Sync, Handle)
+) -> (impl Subscriber + Send + Sync, reload::Handle<Levels, Registry>)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -232,10 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn of_the_exporters_warnings_only_rejected_spans_are_told() {
+    fn of_the_exporters_warnings_only_rejections_are_told() {
         let lines = lines(LogFormat::Text, false, || {
             tracing::warn!(name: "Export.RetryExhausted", target: "opentelemetry-otlp", "exhausted");
-            tracing::warn!(name: "TonicTracesClient.PartialSuccess", target: "opentelemetry-otlp", "rejected");
+            tracing::warn!(name: "TonicLogsClient.PartialSuccess", target: "opentelemetry-otlp", "rejected");
         });
         assert!(lines.len() == 1 && lines[0].contains("rejected"), "{lines:?}");
     }

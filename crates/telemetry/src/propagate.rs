@@ -23,6 +23,19 @@ pub(crate) use self::w3c::{parse, trace_id_value, traceparent};
 /// The limits of W3C baggage: bytes and entries.
 const MAX_BAGGAGE: (usize, usize) = (8192, 64);
 
+/// What a caller says of sampling beyond the flag that its span has: only B3 knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Whoever is called decides.
+    Deferred,
+    /// Nothing is kept of what begins here.
+    Nothing,
+    /// What begins here is kept.
+    Everything,
+    /// The same, and it is said to everybody who is called.
+    Debug,
+}
+
 /// Set by `init`; before, and in tests, it is what the configuration's default says.
 static PROPAGATORS: OnceLock<Vec<Propagator>> = OnceLock::new();
 
@@ -41,14 +54,16 @@ pub fn extract(headers: &HeaderMap) -> Context {
 }
 
 fn extract_by(propagators: &[Propagator], headers: &HeaderMap) -> Context {
-    let (mut parent, mut baggage) = (None, None);
+    let (mut parent, mut baggage, mut wish) = (None, None, None);
     for propagator in propagators {
         match propagator {
             Propagator::TraceContext => parent = parent.or_else(|| w3c::parent(headers)),
             Propagator::Baggage => baggage = baggage.or_else(|| w3c::baggage(headers)),
-            // Either form is understood, whichever is sent.
-            Propagator::B3 => parent = parent.or_else(|| b3::single(headers)).or_else(|| b3::multi(headers)),
-            Propagator::B3Multi => parent = parent.or_else(|| b3::multi(headers)).or_else(|| b3::single(headers)),
+            Propagator::B3 | Propagator::B3Multi => {
+                if let (None, Some(caller)) = (&parent, b3::caller(headers, *propagator == Propagator::B3)) {
+                    (parent, wish) = (caller.span, caller.wish);
+                }
+            }
             Propagator::Jaeger => {
                 parent = parent.or_else(|| jaeger::parent(headers));
                 baggage = baggage.or_else(|| jaeger::baggage(headers));
@@ -58,6 +73,9 @@ fn extract_by(propagators: &[Propagator], headers: &HeaderMap) -> Context {
     let mut context = Context::new();
     if let Some(baggage) = baggage {
         context = context.with_baggage(baggage);
+    }
+    if let Some(wish) = wish {
+        context = context.with_value(wish);
     }
     match parent {
         Some(parent) => context.with_remote_span_context(parent),
@@ -77,8 +95,8 @@ fn inject_by(propagators: &[Propagator], context: &Context, headers: &mut Header
         match propagator {
             Propagator::TraceContext => w3c::inject(span, headers),
             Propagator::Baggage => w3c::inject_baggage(context.baggage(), headers),
-            Propagator::B3 => b3::inject_single(span, headers),
-            Propagator::B3Multi => b3::inject_multi(span, headers),
+            Propagator::B3 => b3::inject_single(span, context.get(), headers),
+            Propagator::B3Multi => b3::inject_multi(span, context.get(), headers),
             Propagator::Jaeger => jaeger::inject(span, context.baggage(), headers),
         }
     }

@@ -225,6 +225,8 @@ impl<E: Export> Worker<E> {
         self.shared.wake.notify_one();
         if tokio::time::timeout(limit, &mut self.task).await.is_err() {
             self.task.abort();
+            // It may be in the middle of counting.
+            let _ = (&mut self.task).await;
         }
         let counts = &self.shared.counts;
         let left = std::mem::take(&mut self.shared.waiting().items).len() as u64;

@@ -5,6 +5,7 @@ use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
+use crate::propagate::Wish;
 use crate::{Config, semconv};
 
 /// The member of the baggage by which a caller asks for its trace.
@@ -13,15 +14,21 @@ const DEBUG: &str = "debug";
 /// The configured sampler.
 pub(crate) fn of(config: &Config) -> Box<dyn ShouldSample> {
     let share = Sampler::TraceIdRatioBased(config.sampler);
-    let sampler = if config.ignore_parent { share } else { Sampler::ParentBased(Box::new(share)) };
-    if config.debug { Box::new(OnDemand(sampler)) } else { Box::new(sampler) }
+    let usual = if config.ignore_parent { share.clone() } else { Sampler::ParentBased(Box::new(share.clone())) };
+    Box::new(Wishes { usual, share, debug: config.debug })
 }
 
-/// Keeps what is asked for, and leaves the rest to another sampler.
+/// Does what a caller wishes, as far as that is allowed, and leaves the rest to the usual sampler.
 #[derive(Clone, Debug)]
-struct OnDemand(Sampler);
+struct Wishes {
+    usual: Sampler,
+    /// That of a trace which begins here.
+    share: Sampler,
+    /// Whether `debug` in the baggage counts.
+    debug: bool,
+}
 
-impl ShouldSample for OnDemand {
+impl ShouldSample for Wishes {
     fn should_sample(
         &self,
         parent: Option<&Context>,
@@ -31,20 +38,28 @@ impl ShouldSample for OnDemand {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let asked = |parent: &&Context| parent.baggage().get(DEBUG).is_some();
-        let Some(parent) = parent.filter(asked) else {
-            return self.0.should_sample(parent, trace, name, kind, attributes, links);
-        };
-        let span = parent.span();
+        let usual = |sampler: &Sampler, parent| sampler.should_sample(parent, trace, name, kind, attributes, links);
+        let Some(context) = parent else { return usual(&self.usual, parent) };
+        let span = context.span();
         let span = span.span_context();
-        // Said once a process: whoever samples whole traces later needs to see it on one span.
+        // Said once a process: what begins within it follows.
         let is_first = !span.is_valid() || span.is_remote();
-        SamplingResult {
-            decision: SamplingDecision::RecordAndSample,
-            attributes: if is_first { vec![KeyValue::new(semconv::DEBUG, true)] } else { Vec::new() },
-            trace_state: span.trace_state().clone(),
+        let decided =
+            |decision, attributes| SamplingResult { decision, attributes, trace_state: span.trace_state().clone() };
+        if self.debug && is_first && is_asked_for(context) {
+            return decided(SamplingDecision::RecordAndSample, vec![KeyValue::new(semconv::DEBUG, true)]);
+        }
+        match context.get::<Wish>().filter(|_| is_first) {
+            Some(Wish::Nothing) => decided(SamplingDecision::Drop, Vec::new()),
+            Some(Wish::Everything | Wish::Debug) => decided(SamplingDecision::RecordAndSample, Vec::new()),
+            Some(Wish::Deferred) => usual(&self.share, parent),
+            None => usual(&self.usual, parent),
         }
     }
+}
+
+fn is_asked_for(context: &Context) -> bool {
+    context.baggage().get(DEBUG).is_some_and(|value| matches!(value.as_str(), "1" | "true"))
 }
 
 #[cfg(test)]
@@ -55,7 +70,8 @@ mod tests {
 
     fn decide(config: &Config, baggage: &str, flags: TraceFlags) -> SamplingResult {
         let span = SpanContext::new(TraceId::from(1), SpanId::from(2), flags, true, TraceState::default());
-        let member = KeyValue::new(baggage.to_owned(), "1");
+        let (key, value) = baggage.split_once('=').unwrap();
+        let member = KeyValue::new(key.to_owned(), value.to_owned());
         let parent = Context::new().with_remote_span_context(span).with_baggage([member]);
         of(config).should_sample(Some(&parent), TraceId::from(1), "work", &SpanKind::Server, &[], &[])
     }
@@ -63,13 +79,30 @@ mod tests {
     #[test]
     fn a_trace_is_kept_on_demand_only_where_that_is_allowed() {
         let allowed = Config { sampler: 0.0, debug: true, ..Config::default() };
-        let forced = decide(&allowed, "debug", TraceFlags::default());
+        let forced = decide(&allowed, "debug=1", TraceFlags::default());
         assert_eq!(forced.decision, SamplingDecision::RecordAndSample);
         assert_eq!(forced.attributes, [KeyValue::new(semconv::DEBUG, true)]);
         let forbidden = Config { sampler: 1.0, ..Config::default() };
-        for (config, baggage) in [(&allowed, "tenant"), (&forbidden, "debug")] {
+        for (config, baggage) in [(&allowed, "tenant=1"), (&allowed, "debug=0"), (&forbidden, "debug=1")] {
             assert_eq!(decide(config, baggage, TraceFlags::default()).decision, SamplingDecision::Drop);
         }
-        assert_eq!(decide(&forbidden, "debug", TraceFlags::SAMPLED).decision, SamplingDecision::RecordAndSample);
+        assert_eq!(decide(&forbidden, "debug=1", TraceFlags::SAMPLED).decision, SamplingDecision::RecordAndSample);
+    }
+
+    #[test]
+    fn what_b3_says_of_sampling_is_done() {
+        let (all, none) = (Config::default(), Config { sampler: 0.0, ..Config::default() });
+        for (config, wish, kept) in [
+            (&none, Wish::Everything, true),
+            (&none, Wish::Debug, true),
+            (&all, Wish::Nothing, false),
+            (&all, Wish::Deferred, true),
+            (&none, Wish::Deferred, false),
+        ] {
+            let parent = Context::new().with_value(wish);
+            let decided =
+                of(config).should_sample(Some(&parent), TraceId::from(1), "work", &SpanKind::Server, &[], &[]);
+            assert_eq!(decided.decision == SamplingDecision::RecordAndSample, kept, "{wish:?}");
+        }
     }
 }

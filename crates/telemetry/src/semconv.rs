@@ -1,4 +1,4 @@
-//! Every attribute, metric and span that mall writes: OpenTelemetry semantic conventions 1.42, and our own under `mall.`.
+//! Every attribute, metric and span that mall writes: OpenTelemetry semantic conventions 1.42, and our own.
 //!
 //! docs/telemetry.md is written from the tables here, and what a running mall writes is checked against them.
 

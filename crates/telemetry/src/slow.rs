@@ -42,15 +42,30 @@ pub(crate) struct Breakdown {
 #[derive(Debug, Default)]
 struct Parts {
     named: Vec<(Cow<'static, str>, Duration)>,
-    more: usize,
+    /// How many more, and how long they took.
+    more: (usize, Duration),
 }
 
-/// Begins the breakdown of a call; none where no call is slow.
-pub(crate) fn begin(parent: Context) -> (Context, Option<Arc<Breakdown>>) {
+impl Parts {
+    /// Of many, the longest are kept by name.
+    fn add(&mut self, name: Cow<'static, str>, took: Duration) {
+        self.named.push((name, took));
+        if self.named.len() > MOST_PARTS
+            && let Some((shortest, _)) = self.named.iter().enumerate().min_by_key(|(_, (_, took))| *took)
+        {
+            let (_, took) = self.named.remove(shortest);
+            self.more = (self.more.0 + 1, self.more.1 + took);
+        }
+    }
+}
+
+/// Begins the breakdown of a call, which may have to wait for its turn until [`handling`]; none where no call is slow.
+pub(crate) fn begin(parent: Context, waits: bool) -> (Context, Option<Arc<Breakdown>>) {
     if THRESHOLDS.get().is_none() {
         return (parent, None);
     }
-    let breakdown = Arc::new(Breakdown { started: Instant::now(), queued: OnceLock::new(), parts: Mutex::default() });
+    let queued = if waits { OnceLock::new() } else { OnceLock::from(Duration::ZERO) };
+    let breakdown = Arc::new(Breakdown { started: Instant::now(), queued, parts: Mutex::default() });
     (parent.with_value(breakdown.clone()), Some(breakdown))
 }
 
@@ -88,11 +103,7 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         let mut parts = self.breakdown.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if parts.named.len() < MOST_PARTS {
-            parts.named.push((std::mem::take(&mut self.name), self.started.elapsed()));
-        } else {
-            parts.more += 1;
-        }
+        parts.add(std::mem::take(&mut self.name), self.started.elapsed());
     }
 }
 
@@ -108,7 +119,8 @@ impl Breakdown {
         if after.is_zero() || took < after {
             return;
         }
-        let queue = self.queued.get().copied().unwrap_or_default();
+        // A call that never had its turn waited to its end.
+        let queue = self.queued.get().copied().unwrap_or(took);
         let handler = took.saturating_sub(queue);
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).text();
         let _current = span.enter();
@@ -120,9 +132,22 @@ impl Parts {
     /// `SELECT users 1.2ms, mall.product.v1.ProductService/Reserve 900ms`, in the order in which they ended.
     fn text(&self) -> String {
         let mut parts: Vec<_> = self.named.iter().map(|(name, took)| format!("{name} {took:.1?}")).collect();
-        if self.more > 0 {
-            parts.push(format!("and {} more", self.more));
+        if let (more @ 1.., took) = self.more {
+            parts.push(format!("and {more} more {took:.1?}"));
         }
         parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_parts_the_longest_are_named() {
+        let mut parts = Parts::default();
+        (1..=40).for_each(|part| parts.add(format!("part {part}").into(), Duration::from_millis(part)));
+        let text = parts.text();
+        assert!(text.starts_with("part 9 9.0ms, ") && text.ends_with(", part 40 40.0ms, and 8 more 36.0ms"), "{text}");
     }
 }

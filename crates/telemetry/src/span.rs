@@ -90,6 +90,14 @@ impl Span {
         }
     }
 
+    /// Sets attributes that are the same every time.
+    pub fn set_all(&self, attributes: &[KeyValue]) {
+        if self.own {
+            let bounded = |it: &KeyValue| KeyValue::new(it.key.clone(), bounded(it.value.clone()));
+            self.context.span().set_attributes(attributes.iter().map(bounded));
+        }
+    }
+
     /// Sets the name again, where it is known only later.
     pub fn rename(&self, name: impl Into<Cow<'static, str>>) {
         if self.own {
@@ -144,14 +152,17 @@ impl Drop for Span {
 
 /// A value whose text is no longer than is allowed.
 fn bounded(value: Value) -> Value {
-    let most = VALUE_BYTES.load(Ordering::Relaxed);
     match value {
-        Value::String(text) if text.as_str().len() > most => {
-            let text = text.as_str();
-            Value::from(text[..text.floor_char_boundary(most)].to_owned())
+        Value::String(text) if text.as_str().len() > VALUE_BYTES.load(Ordering::Relaxed) => {
+            Value::from(cut(text.as_str()).to_owned())
         }
         value => value,
     }
+}
+
+/// As much of a text as is allowed.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(VALUE_BYTES.load(Ordering::Relaxed))]
 }
 
 /// Runs a future without spans: for what is done again and again and tells nobody anything.

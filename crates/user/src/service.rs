@@ -42,7 +42,7 @@ impl Users {
     pub(crate) fn new(store: Store, config: &auth::Config) -> Result<Self, ServeError> {
         let passwords = Passwords::new(&config.password);
         let limits = Limits::new(&config.limit);
-        LOGINS.show([["succeeded"], ["refused"], ["limited"]]);
+        LOGINS.show([["succeeded"], ["refused"], ["limited"], ["failed"]]);
         Ok(Self { store, passwords, limits, signer: UserSigner::load(config)? })
     }
 
@@ -87,7 +87,7 @@ impl Users {
                 LOGINS.count(["refused"]);
                 attempt.failed();
             }
-            Err(_) => {}
+            Err(_) => LOGINS.count(["failed"]),
         }
         token
     }

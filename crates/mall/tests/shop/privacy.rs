@@ -69,8 +69,14 @@ async fn account(mall: &Mall) -> String {
     }
     // No route, and one whose path is a number and not this.
     assert_eq!(send(mall, "user.api", &format!("/{MOBILE}/{PASSWORD}?token={token}"), &[], "").await.0, 404);
-    let product = mall.get(&format!("{}/api/product/{PASSWORD}?mobile={MOBILE}", mall.url("product.api"))).await;
-    assert_eq!(product.status(), 400);
+    let product = format!("/api/product/{PASSWORD}?mobile={MOBILE}");
+    let of_nobody = format!("/api/product/{MOBILE}");
+    for (method, path, status) in
+        [("GET", product.as_str(), 400), ("PUT", product.as_str(), 405), ("GET", of_nobody.as_str(), 404)]
+    {
+        let request = Request::builder().method(method).uri(mall.url("product.api") + path).body(Full::default());
+        assert_eq!(mall.send(request.unwrap()).await.status(), status, "{method} {path}");
+    }
     token
 }
 

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use redact::Secret;
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as Unknown;
 
 use super::{Batcher, Config, Propagator, has_password};
+use crate::export::endpoint::TRACES;
 use crate::{Error, semconv};
 
 type Pairs = Vec<(String, String)>;
@@ -20,7 +24,7 @@ impl Config {
     pub(crate) fn with_vars(mut self, var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         // An empty variable is an absent one, as the standard says.
         let vars = Vars(|name: &str| var(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()));
-        vars.set("OTEL_SDK_DISABLED", &mut self.disabled, |value| value.to_ascii_lowercase().parse().ok())?;
+        vars.set("OTEL_SDK_DISABLED", &mut self.disabled, truth)?;
         self.resource(&vars)?;
         self.exporter(&vars)?;
         self.sampler(&vars)?;
@@ -42,6 +46,10 @@ impl Config {
         vars.set("OTEL_METRIC_EXPORT_INTERVAL", &mut self.metrics.interval, millis)?;
         let otlp = |value: &str| ["otlp", "console", "none"].contains(&value).then_some(value == "otlp");
         vars.set("OTEL_LOGS_EXPORTER", &mut self.log.otlp, otlp)?;
+        // The standard's switch is for all signals, and that of the configuration for spans.
+        if vars.parse("OTEL_SDK_DISABLED", truth)? == Some(true) {
+            (self.metrics.otlp, self.log.otlp) = (false, false);
+        }
         self.checked()
     }
 
@@ -51,6 +59,15 @@ impl Config {
         }
         if self.queue.batch == 0 || self.queue.batch > self.queue.size {
             return Err(Error::Queue);
+        }
+        if self.queue.timeout.is_zero() {
+            return Err(Error::Zero("queue.timeout"));
+        }
+        if self.metrics.interval.is_zero() {
+            return Err(Error::Zero("metrics.interval"));
+        }
+        if self.metrics.disabled && self.metrics.otlp {
+            return Err(Error::NothingToSend);
         }
         Ok(self)
     }
@@ -106,12 +123,22 @@ impl Config {
         vars.set_otlp("TIMEOUT", &mut self.queue.timeout, |value| value.parse().ok().map(Duration::from_millis))?;
         let gzip = |value: &str| ["gzip", "none"].contains(&value).then_some(value == "gzip");
         vars.set_otlp("COMPRESSION", &mut self.gzip, gzip)?;
-        vars.set_otlp("CERTIFICATE", &mut self.ca, |path| Some(Some(path.into())))
+        vars.set_otlp("CERTIFICATE", &mut self.ca, |path| Some(Some(path.into())))?;
+        // All signals go to one collector in one way: better to say so than to send a token where it does not belong.
+        for signal in ["LOGS", "METRICS"] {
+            for name in ["ENDPOINT", "PROTOCOL", "HEADERS", "TIMEOUT", "COMPRESSION", "CERTIFICATE"] {
+                let name = format!("OTEL_EXPORTER_OTLP_{signal}_{name}");
+                if vars.parse(&name, |value| Some(value.to_owned()))?.is_some() {
+                    return Err(Error::OneCollector(name));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the general endpoint's variable is followed by.
     fn otlp_path(&self) -> &'static str {
-        if self.batcher == Batcher::OtlpHttp { "/v1/traces" } else { "" }
+        if self.batcher == Batcher::OtlpHttp { TRACES } else { "" }
     }
 
     /// The configured endpoint goes with the configured batcher: another one has another, but for the two of OTLP, which a
@@ -168,10 +195,15 @@ impl<F: Fn(&str) -> Option<String>> Vars<F> {
     }
 }
 
+fn truth(value: &str) -> Option<bool> {
+    value.to_ascii_lowercase().parse().ok()
+}
+
 /// `tracecontext,baggage`; `none` for none.
 fn propagators(names: &str) -> Option<Vec<Propagator>> {
     let names = names.split(',').map(str::trim).filter(|name| *name != "none");
-    names.map(Propagator::named).collect()
+    let named = |name: &str| Propagator::deserialize(IntoDeserializer::<Unknown>::into_deserializer(name)).ok();
+    names.map(named).collect()
 }
 
 fn parsed<T: FromStr>(value: &str) -> Option<T> {
@@ -242,9 +274,22 @@ mod tests {
             (Duration::from_millis(250), Duration::from_millis(700))
         );
         assert!(config.disabled && config.gzip);
+        // Being disabled is for all signals.
+        assert!(!config.metrics.otlp && !config.log.otlp);
         assert_eq!(config.propagators, [Propagator::B3, Propagator::Baggage]);
         assert_eq!((config.limits.events, config.metrics.interval), (3, Duration::from_millis(500)));
-        assert!(config.metrics.otlp && config.log.otlp);
+    }
+
+    #[test]
+    fn metrics_and_logs_are_sent_on_demand() {
+        let config = |vars: &[_]| {
+            let config = with(Config::default(), vars).unwrap();
+            (config.metrics.otlp, config.metrics.disabled, config.log.otlp)
+        };
+        let (metrics, logs) = ("OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER");
+        assert_eq!(config(&[(metrics, "otlp"), (logs, "otlp")]), (true, false, true));
+        assert_eq!(config(&[(metrics, "none"), (logs, "console")]), (false, true, false));
+        assert_eq!(config(&[]), (false, false, false));
     }
 
     #[test]
@@ -311,6 +356,12 @@ mod tests {
         assert_eq!(exporter("zipkin").batcher, Batcher::Zipkin);
         assert_eq!(exporter("console").batcher, Batcher::Stdout);
         assert!(exporter("none").disabled);
+    }
+
+    #[test]
+    fn a_collector_of_one_signal_alone_is_refused() {
+        let error = with(Config::default(), &[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs:4317")]).unwrap_err();
+        assert!(error.to_string().contains("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"), "{error}");
     }
 
     #[test]

@@ -21,20 +21,6 @@ pub enum Propagator {
     Jaeger,
 }
 
-impl Propagator {
-    /// The one that `OTEL_PROPAGATORS` calls so.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "tracecontext" => Self::TraceContext,
-            "baggage" => Self::Baggage,
-            "b3" => Self::B3,
-            "b3multi" => Self::B3Multi,
-            "jaeger" => Self::Jaeger,
-            _ => return None,
-        })
-    }
-}
-
 /// How much one span holds; what is more is dropped, and its number told.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]

@@ -20,9 +20,8 @@ pub(super) fn new(config: &Config) -> Result<Client, Error> {
     let mut roots = RootCertStore::empty();
     match &config.ca {
         Some(path) => {
-            let invalid = || Error::Certificate { path: path.clone(), source: std::io::ErrorKind::InvalidData.into() };
-            for certificate in CertificateDer::pem_slice_iter(&read(path)?) {
-                roots.add(certificate.map_err(|_| invalid())?).map_err(|_| invalid())?;
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|_| invalid(path))?;
             }
         }
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -36,7 +35,13 @@ pub(super) fn new(config: &Config) -> Result<Client, Error> {
     Ok(HyperClient::new(connector, super::timeout(config), None))
 }
 
-/// A certificate's file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Certificate { path: path.to_owned(), source })
+/// The certificates of a file, which has some.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = std::fs::read(path).map_err(|source| Error::Certificate { path: path.to_owned(), source })?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    all.ok().filter(|all| !all.is_empty()).ok_or_else(|| invalid(path))
+}
+
+fn invalid(path: &Path) -> Error {
+    Error::Certificate { path: path.to_owned(), source: std::io::ErrorKind::InvalidData.into() }
 }

@@ -1,9 +1,9 @@
 //! A collector that takes spans by OTLP, over gRPC or HTTP: encoded requests go out, and how many were rejected comes back.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use ::http::uri::PathAndQuery;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -15,6 +15,7 @@ use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, En
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::client::{self, Client};
 use super::{headers, otlp};
@@ -22,8 +23,13 @@ use crate::{Batcher, Config, Error};
 
 const EXPORT: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 
-/// The waits before a request is sent again, where OTLP says that it may be.
+/// The waits before a request is sent again, where OTLP says that it may be; each is up to twice as long, lest all processes
+/// come back at one moment.
 const WAITS: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+
+/// How long a connection may take to be made, and how soon a dead one is noticed: a new collector may be there.
+const CONNECT: Duration = Duration::from_secs(2);
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) enum Collector {
@@ -31,10 +37,11 @@ pub(super) enum Collector {
     Http { client: Box<Client>, uri: Uri, headers: HeaderMap, gzip: bool },
 }
 
-/// Why a request failed, and whether sending it again may help.
+/// Why a request failed.
 struct Failure {
     what: String,
-    may_pass: bool,
+    /// Whether sending it again may help, and how long the collector wants to be left alone first.
+    again: Option<Duration>,
 }
 
 impl Collector {
@@ -50,7 +57,12 @@ impl Collector {
             }
             return Ok(Self::Http { client: Box::new(client::new(config)?), uri, headers, gzip: config.gzip });
         }
-        let mut channel = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| invalid())?;
+        let mut channel = Endpoint::from_shared(endpoint.to_owned())
+            .map_err(|_| invalid())?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(CONNECT)
+            .keep_alive_while_idle(true);
         if let Some(tls) = otlp::tls(config, endpoint)? {
             channel = channel.tls_config(tls).map_err(|_| invalid())?;
         }
@@ -69,7 +81,9 @@ impl Collector {
         loop {
             match (self.once(request.clone()).await, waits.next()) {
                 (Ok(answer), _) => return Ok(rejected(answer)),
-                (Err(Failure { may_pass: true, .. }), Some(wait)) => tokio::time::sleep(wait).await,
+                (Err(Failure { again: Some(least), .. }), Some(wait)) => {
+                    tokio::time::sleep(least.max(wait + jitter(wait))).await;
+                }
                 (Err(Failure { what, .. }), _) => return Err(what),
             }
         }
@@ -79,7 +93,8 @@ impl Collector {
         match self {
             Self::Grpc { client, metadata } => {
                 let mut client = client.clone();
-                let unreachable = |error: tonic::transport::Error| Failure { what: error.to_string(), may_pass: true };
+                let unreachable =
+                    |error: tonic::transport::Error| Failure { what: error.to_string(), again: Some(Duration::ZERO) };
                 client.ready().await.map_err(unreachable)?;
                 let request = tonic::Request::from_parts(metadata.clone(), Default::default(), request);
                 Ok(client.unary(request, EXPORT, Encoded).await.map_err(refused)?.into_inner())
@@ -91,13 +106,15 @@ impl Collector {
                 *post.headers_mut() = headers.clone();
                 let unreachable = |error: Box<dyn std::error::Error + Send + Sync>| Failure {
                     what: error.to_string(),
-                    may_pass: true,
+                    again: Some(Duration::ZERO),
                 };
                 let answer = client.send_bytes(post).await.map_err(unreachable)?;
                 let status = answer.status();
                 if !status.is_success() {
+                    let after = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
                     let may_pass = [429, 502, 503, 504].contains(&status.as_u16());
-                    return Err(Failure { what: format!("it answered {status}"), may_pass });
+                    let again = may_pass.then(|| after.map(Duration::from_secs).unwrap_or_default());
+                    return Err(Failure { what: format!("it answered {status}"), again });
                 }
                 // Whatever it says besides: it has taken them.
                 Ok(ExportTraceServiceResponse::decode(answer.into_body()).unwrap_or_default())
@@ -120,17 +137,25 @@ fn rejected(answer: ExportTraceServiceResponse) -> u64 {
 
 /// The [codes](https://opentelemetry.io/docs/specs/otlp/#failures) after which a request may be sent again.
 fn refused(status: Status) -> Failure {
-    let may_pass = matches!(
-        status.code(),
+    let after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let again = match status.code() {
+        // It may be out of room for good, unless it says for how long.
+        Code::ResourceExhausted => after,
         Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::ResourceExhausted
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::Unavailable
-            | Code::DataLoss
-    );
-    Failure { what: format!("it answered {:?}: {}", status.code(), status.message()), may_pass }
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => Some(after.unwrap_or_default()),
+        _ => None,
+    };
+    Failure { what: format!("it answered {:?}: {}", status.code(), status.message()), again }
+}
+
+/// Up to as long again, of which the clock's last digits are chance enough.
+fn jitter(wait: Duration) -> Duration {
+    let chance = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos() % 1000;
+    wait * chance / 1000
 }
 
 /// Requests that are encoded already.

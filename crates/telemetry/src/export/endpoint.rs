@@ -24,7 +24,8 @@ impl Signal {
     }
 }
 
-const TRACES: &str = "/v1/traces";
+/// Where OTLP over HTTP takes traces.
+pub(crate) const TRACES: &str = "/v1/traces";
 
 /// The URL that the batcher calls, or the path of the file that it writes. The configuration names that of traces; other
 /// signals go to the same collector.
@@ -35,7 +36,16 @@ pub(super) fn of(config: &Config, signal: Signal) -> Result<String, Error> {
         Batcher::OtlpHttp => {
             let path = config.path.as_deref().filter(|_| signal == Signal::Traces).unwrap_or(signal.path());
             let url = url(config, given.unwrap_or("127.0.0.1:4318"), &format!("/{}", path.trim_start_matches('/')))?;
-            Ok(url.strip_suffix(TRACES).map(|base| format!("{base}{}", signal.path())).unwrap_or(url))
+            if signal == Signal::Traces || url.ends_with(signal.path()) {
+                return Ok(url);
+            }
+            let base = url.strip_suffix(TRACES).ok_or_else(|| Error::Endpoint {
+                endpoint: url.clone(),
+                reason: format!(
+                    "its path is for traces alone: logs and metrics need one that ends with {TRACES}, or none"
+                ),
+            })?;
+            Ok(format!("{base}{}", signal.path()))
         }
         Batcher::Zipkin => url(config, given.unwrap_or("127.0.0.1:9411"), "/api/v2/spans"),
         Batcher::Jaeger => {
@@ -109,6 +119,9 @@ mod tests {
             let config = Config { batcher, endpoint: Some(endpoint.to_owned()), ..Config::default() };
             assert_eq!(of(&config, Signal::Logs).unwrap(), wanted);
         }
+        let endpoint = Some("http://collector/in".to_owned());
+        let config = Config { batcher: Batcher::OtlpHttp, endpoint, ..Config::default() };
+        assert!(of(&config, Signal::Traces).is_ok() && of(&config, Signal::Metrics).is_err());
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub(super) fn tls(config: &Config, endpoint: &str) -> Result<Option<ClientTlsCon
     if !endpoint.starts_with("https:") {
         return Ok(None);
     }
-    Ok(Some(match &config.ca {
-        Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(client::read(path)?)),
-        None => ClientTlsConfig::new().with_enabled_roots(),
-    }))
+    let Some(path) = &config.ca else { return Ok(Some(ClientTlsConfig::new().with_enabled_roots())) };
+    client::certificates(path)?;
+    let pem = std::fs::read(path).map_err(|source| Error::Certificate { path: path.clone(), source })?;
+    Ok(Some(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::http::{Request, Uri};
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanKind, TraceContextExt as _};
+use opentelemetry::trace::SpanKind;
 use tower::Layer;
 
 use super::call::Call;
@@ -52,7 +52,7 @@ impl Begin for ClientLayer {
         if span.is_recording() {
             span.set(semconv::RPC_SYSTEM_NAME, semconv::GRPC);
             span.set(semconv::RPC_METHOD, method);
-            span.context().span().set_attributes(self.target.iter().cloned());
+            span.set_all(&self.target);
         }
         propagate::inject(span.context(), request.headers_mut());
         Some(Call::new(span, &metrics::RPC_CLIENT, false, method, &self.target))

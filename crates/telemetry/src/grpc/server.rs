@@ -46,7 +46,7 @@ impl Begin for ServerLayer {
             return None;
         }
         let name = path.get(1..).and_then(|name| self.methods.get(name)).copied();
-        let (parent, breakdown) = slow::begin(propagate::extract(request.headers()));
+        let (parent, breakdown) = slow::begin(propagate::extract(request.headers()), true);
         let span = Span::start_under(&parent, SpanKind::Server, name.unwrap_or(semconv::UNKNOWN_CALL));
         let method = name.unwrap_or(semconv::OTHER);
         if span.is_recording() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
@@ -18,7 +18,7 @@ use crate::semconv::metric;
 
 /// The target of OpenTelemetry's own logs: it complains of every batch, we do once a minute.
 const OPENTELEMETRY: &str = "opentelemetry";
-/// The target that warns of spans which the collector took but rejects, by events whose names end so.
+/// The target that warns of log records and metrics which the collector took but rejects, by events whose names end so.
 const REJECTED: (&str, &str) = ("opentelemetry-otlp", "PartialSuccess");
 
 /// The levels of all targets.
@@ -116,9 +116,9 @@ impl Bursts {
     }
 
     /// One line for each place whose lines were suppressed, whatever their level.
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         let told: Vec<_> = {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut places = self.places();
             let bursting = places.values_mut().filter(|place| place.suppressed > 0);
             bursting
                 .map(|place| (place.metadata, std::mem::take(&mut place.suppressed), place.message.clone()))
@@ -130,9 +130,30 @@ impl Bursts {
     }
 
     fn lets_through(&self, event: &Event<'_>) -> bool {
-        let second = self.started.elapsed().as_secs();
         let metadata = event.metadata();
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = match self.count(metadata) {
+            Ok(()) => return true,
+            Err(is_first) => is_first,
+        };
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
+        if is_first {
+            // Not under the lock: what formats a field may panic, or log.
+            let message = Fields::of(event).message;
+            if let Some(place) = self.places().get_mut(&metadata.callsite()) {
+                place.message = message;
+            }
+        }
+        false
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a line that is written; one too many is an error, which tells whether it is the first.
+    fn count(&self, metadata: &'static Metadata<'static>) -> Result<(), bool> {
+        let second = self.started.elapsed().as_secs();
+        let mut places = self.places();
         let place = places.entry(metadata.callsite()).or_insert_with(|| Place {
             metadata,
             second,
@@ -145,14 +166,10 @@ impl Bursts {
         }
         if place.written < self.most {
             place.written += 1;
-            return true;
-        }
-        if place.suppressed == 0 {
-            place.message = Fields::of(event).message;
+            return Ok(());
         }
         place.suppressed += 1;
-        self.suppressed.fetch_add(1, Ordering::Relaxed);
-        false
+        Err(place.suppressed == 1)
     }
 }
 

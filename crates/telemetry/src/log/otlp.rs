@@ -10,6 +10,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::fields::Fields;
+use crate::span::cut;
 
 /// What sends lines: its own lines would make more of them without end.
 const SENDERS: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "opentelemetry"];
@@ -36,8 +37,11 @@ impl<S: Subscriber> Layer<S> for Records {
         record.set_target(metadata.target());
         record.set_severity_text(metadata.level().as_str());
         record.set_severity_number(severity(metadata.level()));
-        record.set_body(fields.message.into());
+        record.set_body(cut(&fields.message).to_owned().into());
         record.add_attributes(fields.rest.into_iter().map(|(key, value)| (key, any(value))));
+        // The logger keeps nothing where spans are suppressed, which lines are not.
+        let suppressed = opentelemetry::Context::is_current_telemetry_suppressed();
+        let _plain = suppressed.then(|| opentelemetry::Context::new().attach());
         self.logger.emit(record);
     }
 }
@@ -65,7 +69,7 @@ fn any(value: Value) -> AnyValue {
             (None, Some(value)) => value.into(),
             (None, None) => number.to_string().into(),
         },
-        Value::String(text) => text.into(),
+        Value::String(text) => cut(&text).to_owned().into(),
         other => other.to_string().into(),
     }
 }

@@ -178,19 +178,29 @@ fn every_form_is_written_as_its_standard_has_it_and_read_again() {
 #[test]
 fn what_zipkins_and_jaegers_clients_send_is_understood() {
     let b3 = [Propagator::B3];
-    for (name, value, sampled) in [
-        ("b3", "a3ce929d0e0e4736-00f067aa0ba902b7-d", Some(true)),
-        ("b3", "a3ce929d0e0e4736-00f067aa0ba902b7-0-05e3ac9a4f6e3b90", Some(false)),
-        ("b3", "a3ce929d0e0e4736-00f067aa0ba902b7", Some(true)),
-        ("b3", "0", None),
-        ("b3", "a3ce929d0e0e4736-00f067aa0ba902b7-2", None),
-        ("b3", "a3ce929d0e0e473-00f067aa0ba902b7-1", None),
-        ("b3", "0000000000000000-00f067aa0ba902b7-1", None),
-        ("b3", "\u{e9}", None),
+    for (value, sampled, wish) in [
+        ("a3ce929d0e0e4736-00f067aa0ba902b7-d", Some(true), Some(Wish::Debug)),
+        ("a3ce929d0e0e4736-00f067aa0ba902b7-0-05e3ac9a4f6e3b90", Some(false), None),
+        ("a3ce929d0e0e4736-00f067aa0ba902b7", Some(false), Some(Wish::Deferred)),
+        ("0", None, Some(Wish::Nothing)),
+        ("1", None, Some(Wish::Everything)),
+        ("d", None, Some(Wish::Debug)),
+        ("a3ce929d0e0e4736-00f067aa0ba902b7-2", None, None),
+        ("a3ce929d0e0e473-00f067aa0ba902b7-1", None, None),
+        ("0000000000000000-00f067aa0ba902b7-1", None, None),
+        ("2", None, None),
+        ("\u{e9}", None, None),
     ] {
-        let parent = parent(&extract_by(&b3, &headers(&[(name, value)])));
+        let read = extract_by(&b3, &headers(&[("b3", value)]));
+        let parent = parent(&read);
         assert_eq!(parent.is_valid().then(|| parent.is_sampled()), sampled, "{value}");
+        assert_eq!(read.get::<Wish>().copied(), wish, "{value}");
     }
+    // What is to be seen everywhere is said to everybody.
+    let read = extract_by(&b3, &headers(&[("b3", "a3ce929d0e0e4736-00f067aa0ba902b7-d")]));
+    let mut sent = HeaderMap::new();
+    inject_by(&[Propagator::B3, Propagator::B3Multi], &read, &mut sent);
+    assert!(sent["b3"].to_str().unwrap().ends_with("-d") && sent["x-b3-flags"] == "1", "{sent:?}");
     let ids = [("x-b3-traceid", "a3ce929d0e0e4736"), ("x-b3-spanid", "00f067aa0ba902b7")];
     for (more, sampled) in
         [(("x-b3-flags", "1"), true), (("x-b3-sampled", "0"), false), (("x-b3-sampled", "true"), true)]

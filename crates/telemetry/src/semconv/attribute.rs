@@ -44,7 +44,7 @@ pub const ALL: &[(&str, &str)] = &[
     (DB_QUERY_TEXT, "the statement, with `?` or `$1` in place of every value"),
     (DB_RESPONSE_STATUS_CODE, "PostgreSQL's SQLSTATE of a failure"),
     (DB_SYSTEM_NAME, "`postgresql` or `sqlite`"),
-    (DEBUG, "`true` on the first span of a trace that `debug` in the baggage asked for"),
+    (DEBUG, "`true` on the first span that each process has of a trace which `debug` in the baggage asked for"),
     (ERROR_TYPE, "what went wrong, one word of a bounded set; absent where nothing did"),
     (HOST_NAME, "the machine or container"),
     (HTTP_REQUEST_METHOD, "`GET`, `POST`, ..; `_OTHER` for one that no standard knows"),
@@ -69,6 +69,6 @@ pub const ALL: &[(&str, &str)] = &[
     (TELEMETRY_SDK_LANGUAGE, "`rust`"),
     (TELEMETRY_SDK_NAME, "`opentelemetry`"),
     (TELEMETRY_SDK_VERSION, "the version of OpenTelemetry's crates"),
-    (URL_PATH, "the path, at most 256 characters of it; only where a route fits and takes it"),
+    (URL_PATH, "the path, at most 256 characters of it; only of a request that succeeded"),
     (URL_SCHEME, "`http` or `https`"),
 ];

@@ -37,7 +37,7 @@ pub enum Kind {
 /// The conventions' buckets for durations of calls and requests, in seconds.
 const CALLS: Kind = Kind::Histogram(&[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]);
 /// The conventions' buckets for durations of database statements, in seconds.
-const STATEMENTS: Kind = Kind::Histogram(&[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]);
+const STATEMENTS: Kind = Kind::Histogram(&[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0]);
 
 impl Metric {
     /// A counter of what happens.
@@ -149,13 +149,13 @@ metrics! {
         "How long callers waited for a connection";
     LOGINS = "mall.user.logins", "{login}", Kind::Counter,
         [RESULT],
-        "Tries to log in: `succeeded`, `refused` or `limited`";
+        "Tries to log in: `succeeded`, `refused`, `limited`, or `failed` for reasons of ours";
     ORDER_STEPS = "mall.order.steps", "{order}", Kind::Counter,
         [ORDER_STATE],
         "Orders that came into a state: `pending`, `placed`, `rejected`, `paid`, `closed`, `cancelling` or `cancelled`";
     PAYMENTS = "mall.pay.payments", "{payment}", Kind::Counter,
         [RESULT],
-        "Payments that were settled: `succeeded`, `failed` or `refund_due`";
+        "Payments that were settled: `succeeded` or `failed`; and, later, those that succeeded in vain: `refund_due`";
     CALLBACKS_REFUSED = "mall.pay.callbacks.refused", "{callback}", Kind::Counter,
         [REASON],
         "Callbacks of the provider that were refused: `signature`, `invalid`, `mismatch`, `unknown` or `state`";
