@@ -24,11 +24,10 @@ const CHECKOUT: [(&str, &[(&str, &str)]); 3] = [
 ];
 
 /// The same for all else that is asked by those who come to shop.
-const BESIDES: [(&str, &[(&str, &str)]); 7] = [
+const BESIDES: [(&str, &[(&str, &str)]); 6] = [
     ("POST /api/user/register", &[("user.api", "user.rpc")]),
     ("POST /api/user/login", &[("user.api", "user.rpc")]),
     ("POST /api/user/userinfo", &[("user.api", "user.rpc")]),
-    ("GET /api/product", &[("product.api", "product.rpc")]),
     ("POST /api/product/list", &[("product.api", "product.rpc")]),
     ("POST /api/product/create", &[("product.api", "product.rpc")]),
     ("POST /api/product/detail", &[("product.api", "product.rpc")]),
