@@ -1,6 +1,8 @@
 //! Collectors for tests, on real sockets: present, refusing, hanging, absent.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use ::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
@@ -68,12 +70,23 @@ fn collector(listener: TcpListener, answer: Code, rejects: i64, identity: Option
 
 /// An HTTP server that gives every request this answer.
 pub(crate) fn http(listener: TcpListener, answer: StatusCode) -> UnboundedReceiver<(String, HeaderMap, Bytes)> {
+    http_in_turn(listener, &[], (answer, Bytes::new()))
+}
+
+/// One that refuses the first requests by these statuses, and gives all others an answer.
+pub(crate) fn http_in_turn(
+    listener: TcpListener,
+    first: &[StatusCode],
+    answer: (StatusCode, Bytes),
+) -> UnboundedReceiver<(String, HeaderMap, Bytes)> {
     let (received, receiver) = unbounded_channel();
+    let first = Arc::new(Mutex::new(VecDeque::from(first.to_vec())));
     let app = axum::Router::new().fallback(async move |request: axum::extract::Request| {
         let (head, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let _ = received.send((format!("{} {}", head.method, head.uri), head.headers, body));
-        answer
+        let refused = first.lock().unwrap().pop_front();
+        refused.map(|status| (status, Bytes::new())).unwrap_or(answer)
     });
     tokio::spawn(async { axum::serve(listener, app).await });
     receiver

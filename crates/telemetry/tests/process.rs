@@ -1,6 +1,7 @@
 //! `init` in processes of their own, since it is called once a process: each test runs this binary again.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -162,6 +163,57 @@ async fn all_three_signals_go_to_one_collector_as_one_process() {
     for metric in [telemetry::metric::SPANS_SENT, telemetry::metric::PROCESS_UPTIME, telemetry::metric::TOKIO_TASKS] {
         assert!(names.contains(&metric.name), "{names:?}");
     }
+}
+
+#[test]
+fn all_signals_go_over_http_to_their_own_paths() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let paths = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    let seen = paths.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, seen) = (stream.unwrap(), seen.clone());
+            std::thread::spawn(move || {
+                let mut text = [0; 65536];
+                while let Ok(read @ 1..) = stream.read(&mut text) {
+                    let line = String::from_utf8_lossy(&text[..read]).lines().next().unwrap_or_default().to_owned();
+                    if line.starts_with("POST ") {
+                        seen.lock().unwrap().insert(line);
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let vars = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+    ];
+    child("otlp", &vars);
+    let paths: Vec<_> = paths.lock().unwrap().iter().cloned().collect();
+    assert_eq!(paths, ["POST /v1/logs HTTP/1.1", "POST /v1/metrics HTTP/1.1", "POST /v1/traces HTTP/1.1"]);
+}
+
+#[test]
+fn nothing_waits_for_a_collector_that_takes_none_of_three() {
+    // Its port is open, and nobody answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let vars = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+    ];
+    let logs = json_lines(&child("otlp", &vars).stderr);
+    let lost = |what: &str| {
+        let line = logs.iter().find(|line| line["message"] == format!("some {what} of this process were lost"));
+        line.unwrap_or_else(|| panic!("{what}: {logs:?}"))["fields"].clone()
+    };
+    assert_eq!(lost("spans"), serde_json::json!({ "dropped": 1, "sent": 0 }));
+    assert!(lost("log records")["dropped"].as_u64().unwrap() >= 1);
 }
 
 fn line<'a>(lines: &'a [serde_json::Value], target: &str) -> &'a serde_json::Value {

@@ -8,7 +8,9 @@ use ::http::StatusCode;
 use opentelemetry::trace::{Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::trace::{TraceFlags, TraceId, TraceState, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prost::Message as _;
@@ -181,6 +183,27 @@ async fn otlp_over_http_carries_headers_resource_and_spans() {
     assert_eq!(headers["x-token"], "hunter2");
     assert_eq!(headers["content-type"], "application/x-protobuf");
     is_whole(&ExportTraceServiceRequest::decode(body).unwrap());
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again_and_what_is_rejected_is_told() {
+    let (listener, address) = fake::listen().await;
+    let refusals = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+    let partial = ExportTracePartialSuccess { rejected_spans: 1, error_message: "too old".to_owned() };
+    let taken = ExportTraceServiceResponse { partial_success: Some(partial) }.encode_to_vec();
+    let mut received = fake::http_in_turn(listener, &refusals, (StatusCode::OK, taken.into()));
+    assert_eq!(export(&config(Batcher::OtlpHttp, address)).await, Ok(1));
+    for _ in 0..=refusals.len() {
+        is_whole(&ExportTraceServiceRequest::decode(received.recv().await.unwrap().2).unwrap());
+    }
+    assert!(received.try_recv().is_err(), "it is sent no more often than that");
+    // What cannot pass is sent once, and what may pass four times.
+    for (code, times) in [(Code::PermissionDenied, 1), (Code::ResourceExhausted, 1), (Code::Unavailable, 4)] {
+        let (listener, address) = fake::listen().await;
+        let mut received = fake::grpc(listener, code, None);
+        export(&config(Batcher::OtlpGrpc, address)).await.unwrap_err();
+        assert_eq!(std::iter::from_fn(|| received.try_recv().ok()).count(), times, "{code:?}");
+    }
 }
 
 #[tokio::test]
