@@ -53,6 +53,21 @@ impl Builder {
         self
     }
 
+    /// Gives every call the time that a busy test machine may need.
+    pub fn patient(mut self) -> Self {
+        for key in [
+            "UPSTREAM__TIMEOUT",
+            "PRODUCT__TIMEOUT",
+            "ORDER__TIMEOUT",
+            "SERVER__TIMEOUT",
+            "SERVER__MAX_TIMEOUT",
+            "POOL__WAIT",
+        ] {
+            self = self.variable(&format!("MALL__{key}"), "60s");
+        }
+        self
+    }
+
     /// Starts the mall and waits until all its services are ready; panics with its output if they do not get there.
     pub async fn start(self) -> Mall {
         let mut mall = self.spawn();

@@ -29,14 +29,8 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
 
 /// A mall that sends its spans to `otlp` at once and waits as long as a busy machine may need.
 pub(crate) fn mall(otlp: &str) -> Builder {
-    let mut mall = Mall::of(MALL).argument("--otlp").argument(otlp);
+    let mut mall = Mall::of(MALL).patient().argument("--otlp").argument(otlp);
     for (name, value) in [
-        ("MALL__UPSTREAM__TIMEOUT", "60s"),
-        ("MALL__PRODUCT__TIMEOUT", "60s"),
-        ("MALL__ORDER__TIMEOUT", "60s"),
-        ("MALL__SERVER__TIMEOUT", "60s"),
-        ("MALL__SERVER__MAX_TIMEOUT", "60s"),
-        ("MALL__POOL__WAIT", "60s"),
         // Its statements are measured and have no spans when they find nothing: once, before anybody counts.
         ("MALL__RECOVERY__INTERVAL", "1h"),
         ("OTEL_BSP_SCHEDULE_DELAY", "200"),

@@ -43,14 +43,8 @@ impl Faults {
 
 /// A mall that waits as long as a busy test machine may need, and looks for unfinished work ten times a second.
 pub(crate) fn mall(faults: Option<&Faults>) -> Builder {
-    let mut mall = Mall::of(MALL);
+    let mut mall = Mall::of(MALL).patient();
     for (name, value) in [
-        ("MALL__UPSTREAM__TIMEOUT", "60s"),
-        ("MALL__PRODUCT__TIMEOUT", "60s"),
-        ("MALL__ORDER__TIMEOUT", "60s"),
-        ("MALL__SERVER__TIMEOUT", "60s"),
-        ("MALL__SERVER__MAX_TIMEOUT", "60s"),
-        ("MALL__POOL__WAIT", "60s"),
         ("MALL__RECOVERY__INTERVAL", "100ms"),
         ("MALL__RECOVERY__HEAD_START", "500ms"),
         ("MALL__RECOVERY__WAIT", "100ms"),
