@@ -29,7 +29,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let (mut times, mut series) = (Vec::new(), 0);
         for _ in 0..SCRAPES {
             let start = Instant::now();
-            let answer = client.try_send(Request::get(&url).body(Full::default())?).await?;
+            let answer = client.try_send(Request::get(&url).body(Full::default())?).await;
+            let answer = answer.map_err(anyhow::Error::from_boxed)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
             let text = std::str::from_utf8(answer.body())?;
             series = text.lines().filter(|line| !line.starts_with('#')).count();
