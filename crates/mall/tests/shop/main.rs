@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod books;
-mod cardinality;
 mod conventions;
 mod crashes;
 mod crowd;

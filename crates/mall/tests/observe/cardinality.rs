@@ -9,7 +9,7 @@ use http_body_util::Full;
 use testkit::process::Mall;
 use tokio::task::JoinSet;
 
-use crate::support::mall;
+use crate::support::{MALL, alone};
 
 const REQUESTS: u32 = 100_000;
 const CLIENTS: usize = 16;
@@ -72,8 +72,10 @@ async fn series(mall: &Mall) -> BTreeMap<String, usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_ids_and_paths_make_no_series() {
+    let _alone = alone().await;
     // Tracing all of it would only test the viewer.
-    let mall = Arc::new(mall(None).variable("OTEL_TRACES_SAMPLER", "always_off").start().await);
+    let mall = Mall::of(MALL).patient().variable("OTEL_TRACES_SAMPLER", "always_off");
+    let mall = Arc::new(mall.start().await);
     // Every kind of request, more than once, so that each connection and statement has been used.
     send(&mall, 0..400).await;
     let before = series(&mall).await;
