@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use testkit::observe::{self, Observe};
+use testkit::relay::{Mood, Relay};
 
 use crate::report::{Goal, Row, number};
 use crate::side::Side;
@@ -26,31 +27,56 @@ const VARIABLES: [(&str, &str); 5] = [
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Stopped,
+    Restarted,
     Hanging,
+    Refusing,
+    Slow,
     JaegerStopped,
+}
+
+/// All that may be disturbed, with a relay before the collector that refuses and is late.
+struct Way {
+    observe: Observe,
+    relay: Relay,
 }
 
 impl Fault {
     fn name(self) -> &'static str {
         match self {
             Self::Stopped => "the collector stopped",
+            Self::Restarted => "the collector restarted",
             Self::Hanging => "the collector hanging",
+            Self::Refusing => "the collector refusing",
+            Self::Slow => "the collector slow",
             Self::JaegerStopped => "Jaeger stopped",
         }
     }
 
-    fn begin(self, observe: &mut Observe) {
+    /// Whether it is the relay that makes it, which takes spans alone.
+    fn is_relayed(self) -> bool {
+        matches!(self, Self::Refusing | Self::Slow)
+    }
+
+    async fn begin(self, Way { observe, relay }: &mut Way) {
         match self {
             Self::Stopped => observe.collector.process.kill(),
+            Self::Restarted => {
+                observe.collector.process.kill();
+                observe.collector.process.start_again().await;
+            }
             Self::Hanging => observe.collector.process.pause(),
+            Self::Refusing => relay.set(Mood::Unwilling),
+            Self::Slow => relay.set(Mood::Slow(Duration::from_millis(700))),
             Self::JaegerStopped => observe.jaeger.process.kill(),
         }
     }
 
-    async fn end(self, observe: &mut Observe) {
+    async fn end(self, Way { observe, relay }: &mut Way) {
         match self {
             Self::Stopped => observe.collector.process.start_again().await,
+            Self::Restarted => {}
             Self::Hanging => observe.collector.process.resume(),
+            Self::Refusing | Self::Slow => relay.set(Mood::Willing),
             Self::JaegerStopped => observe.jaeger.process.start_again().await,
         }
     }
@@ -58,18 +84,26 @@ impl Fault {
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     on_one_thread(async {
-        let mut observe = observe::builder().start().await.context("collector, Jaeger or Prometheus is missing")?;
-        let side = Side::start(&VARIABLES, Some(&observe.collector.otlp_grpc)).await?;
+        let observe = observe::builder().start().await.context("collector, Jaeger or Prometheus is missing")?;
+        let relay = Relay::start(&observe.collector.otlp_grpc).await;
+        let direct = Side::start(&VARIABLES, Some(&observe.collector.otlp_grpc)).await?;
+        let relayed = Side::start(&VARIABLES[..1], Some(&relay.url())).await?;
+        let mut way = Way { observe, relay };
         let mut rows = Vec::new();
-        for fault in [Fault::Stopped, Fault::Hanging, Fault::JaegerStopped] {
+        for fault in
+            [Fault::Stopped, Fault::Restarted, Fault::Hanging, Fault::Refusing, Fault::Slow, Fault::JaegerStopped]
+        {
+            let side = if fault.is_relayed() { &relayed } else { &direct };
             let mut rounds = Vec::new();
             side.round(ROUND, LASTING).await?;
             for _ in 0..ROUNDS {
                 let undisturbed = side.round(ROUND, Duration::ZERO).await?.p99;
-                fault.begin(&mut observe);
-                side.round(LASTING, Duration::ZERO).await?;
+                fault.begin(&mut way).await;
+                if !matches!(fault, Fault::Restarted) {
+                    side.round(LASTING, Duration::ZERO).await?;
+                }
                 let disturbed = side.round(ROUND, Duration::ZERO).await?.p99;
-                fault.end(&mut observe).await;
+                fault.end(&mut way).await;
                 // What it has to catch up with is no part of the next round.
                 tokio::time::sleep(LASTING).await;
                 rounds.push((disturbed, undisturbed));
