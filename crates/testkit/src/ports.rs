@@ -3,9 +3,10 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Below those that systems give to outgoing connections, one of which could take the port of a part that is stopped.
-const FIRST: u16 = 20_000;
-const COUNT: u16 = 10_000;
+/// Below those that systems give to outgoing connections, one of which could take the port of a part that is stopped, and
+/// below those that `mall up --free-ports` takes.
+const FIRST: u16 = 10_000;
+const COUNT: u16 = 4_900;
 
 /// An address of the loopback where nobody listens.
 pub(crate) fn free() -> String {

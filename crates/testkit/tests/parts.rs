@@ -9,7 +9,7 @@ use axum::response::Html;
 use axum::routing::get;
 use http::Request;
 use testkit::http::Client;
-use testkit::{chromium, collector, exposition, jaeger, part, prometheus, zipkin};
+use testkit::{chromium, collector, eventually, exposition, jaeger, part, prometheus, zipkin};
 
 /// A page that complains, throws, asks for what is not there and shows a text later.
 const PAGE: &str = r#"<!doctype html><title>Test</title><link rel="icon" href="data:,">
@@ -60,8 +60,14 @@ async fn a_collector_answers_goes_and_comes_back() {
     assert_eq!(ask(collector.health.clone()).await, None);
     collector.process.start_again().await;
     assert!(ask(collector.health.clone()).await.is_some());
+    // It obeys signals a moment after it has said that it is ready, and says nothing of that: before, they kill it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     collector.process.stop().await;
-    assert!(collector.process.output().contains("Shutdown complete"), "it was asked to end");
+    // Its last words may be read after it is gone.
+    eventually("it says that it was asked to end", async || {
+        collector.process.output().contains("Shutdown complete").then_some(())
+    })
+    .await;
     collector.process.start_again().await;
     let health = collector.health.clone();
     drop(collector);
