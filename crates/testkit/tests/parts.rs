@@ -43,13 +43,20 @@ async fn jaeger_answers_and_goes() {
 #[tokio::test]
 async fn a_collector_answers_goes_and_comes_back() {
     let Some(mut collector) = collector::builder().start().await else { return };
-    let (status, body) = ask(collector.health.clone()).await.expect("an answer");
-    assert_eq!((status, body.contains("StatusOK")), (200, true), "{body}");
+    // Its parts tell the health check of themselves a moment later.
+    eventually("it is well", async || {
+        let (status, body) = ask(collector.health.clone()).await?;
+        (status == 200 && body.contains("StatusOK")).then_some(())
+    })
+    .await;
     let (status, _) = ask(format!("{}/v1/traces", collector.otlp_http)).await.expect("an answer");
     assert_eq!(status, 405, "OTLP over HTTP takes POST alone");
     assert!(ask(collector.metrics.clone()).await.is_some());
-    let own = exposition::read(&collector.own_metrics).await.expect("an answer");
-    assert_eq!(exposition::sum(&own, "otelcol_exporter_queue_size", &[]), Some(0.0), "{own}");
+    eventually("its queue is empty, and it says so", async || {
+        let own = exposition::read(&collector.own_metrics).await?;
+        (exposition::sum(&own, "otelcol_exporter_queue_size", &[]) == Some(0.0)).then_some(())
+    })
+    .await;
 
     collector.process.pause();
     let hanging = tokio::time::timeout(Duration::from_millis(200), ask(collector.health.clone())).await;
