@@ -148,6 +148,7 @@ async fn all_three_signals_go_to_one_collector_as_one_process() {
     let registered = records.iter().find(|record| text(record.body.as_ref()) == "registered").unwrap();
     assert_eq!((&registered.trace_id, &registered.span_id), (&span.trace_id, &span.span_id));
     assert_eq!(registered.severity_text, "INFO");
+    assert!(registered.time_unix_nano >= span.start_time_unix_nano, "{registered:?}");
     let id = registered.attributes.iter().find(|attribute| attribute.key == "id").unwrap();
     assert_eq!(id.value.as_ref().unwrap().value, Some(Value::IntValue(7)));
     // What is written and what is sent are the same lines.

@@ -2,6 +2,8 @@
 //!
 //! opentelemetry-appender-tracing does this as well, but tells of an error without its causes.
 
+use std::time::SystemTime;
+
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use serde_json::Value;
@@ -34,6 +36,7 @@ impl<S: Subscriber> Layer<S> for Records {
         }
         let fields = Fields::of(event);
         let mut record = self.logger.create_log_record();
+        record.set_timestamp(SystemTime::now());
         record.set_target(metadata.target());
         record.set_severity_text(metadata.level().as_str());
         record.set_severity_number(severity(metadata.level()));
