@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use crate::config::Queue;
 use crate::semconv::{self, Metric};
 
-/// Losses are logged at most this often.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Losses, and failures to send, are logged at most this often.
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// A way out for what a queue holds.
 pub(crate) trait Export: fmt::Debug + Send + Sync + 'static {

@@ -20,7 +20,7 @@ pub(super) fn new(config: &Config) -> Result<Client, Error> {
     let mut roots = RootCertStore::empty();
     match &config.ca {
         Some(path) => {
-            for certificate in certificates(path)? {
+            for certificate in certificates(path, &read(path)?)? {
                 roots.add(certificate).map_err(|_| invalid(path))?;
             }
         }
@@ -35,10 +35,14 @@ pub(super) fn new(config: &Config) -> Result<Client, Error> {
     Ok(HyperClient::new(connector, super::timeout(config), None))
 }
 
-/// The certificates of a file, which has some.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = std::fs::read(path).map_err(|source| Error::Certificate { path: path.to_owned(), source })?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+/// A certificate's file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Certificate { path: path.to_owned(), source })
+}
+
+/// The certificates in what was read from a file, which has some.
+pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     all.ok().filter(|all| !all.is_empty()).ok_or_else(|| invalid(path))
 }
 

@@ -58,7 +58,7 @@ pub(super) fn tls(config: &Config, endpoint: &str) -> Result<Option<ClientTlsCon
         return Ok(None);
     }
     let Some(path) = &config.ca else { return Ok(Some(ClientTlsConfig::new().with_enabled_roots())) };
-    client::certificates(path)?;
-    let pem = std::fs::read(path).map_err(|source| Error::Certificate { path: path.clone(), source })?;
+    let pem = client::read(path)?;
+    client::certificates(path, &pem)?;
     Ok(Some(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))))
 }

@@ -11,9 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Reader;
-
-/// Failures are logged at most this often.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
+use crate::queue::REPORT_EVERY;
 
 /// The task that pushes.
 #[derive(Debug)]
