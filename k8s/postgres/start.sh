@@ -1,0 +1,50 @@
+#!/bin/sh
+# Makes the databases of the mall, once, and runs PostgreSQL. Every password is a file in /etc/postgres/passwords; a new one
+# holds from the next start.
+set -eu
+
+PATH="$PATH:$(echo /usr/lib/postgresql/*/bin)"
+data=/var/lib/postgresql/mall
+names="user product order pay"
+
+# A server without a network, for one user: statements come by standard input, so that no password is in a process list.
+single() {
+  postgres --single -D "$data$1" -c exit_on_error=on -c log_min_messages=warning postgres >/dev/null
+}
+
+password() {
+  read -r password <"/etc/postgres/passwords/$1"
+  case "$password" in
+    '' | *[!A-Za-z0-9]*) echo "the password of $1 must be letters and digits alone" >&2; exit 1 ;;
+  esac
+  echo "$password"
+}
+
+# Complete or not there at all: it gets its name when all of it is done.
+if [ ! -e "$data" ]; then
+  rm -rf "$data.new"
+  initdb -D "$data.new" --username=postgres --auth-local=trust --encoding=UTF8 --locale=C.UTF-8
+  # A role sees the database of its own name. The superuser is let in from inside the pod alone.
+  cat >"$data.new/pg_hba.conf" <<HBA
+local all      all                scram-sha-256
+host  sameuser all all            scram-sha-256
+HBA
+  for name in $names; do
+    printf 'CREATE ROLE "%s" LOGIN;\nCREATE DATABASE "%s" OWNER "%s";\nREVOKE ALL ON DATABASE "%s" FROM PUBLIC;\n' \
+      "$name" "$name" "$name" "$name"
+  done | single .new
+  mv "$data.new" "$data"
+fi
+
+# Of a server that was killed. The volume is this pod's alone, so none can be running.
+rm -f "$data/postmaster.pid"
+for name in $names; do
+  # Not in the same line, where a failure would go unseen.
+  password=$(password "$name")
+  printf "ALTER ROLE \"%s\" PASSWORD '%s';\n" "$name" "$password"
+done | single ""
+
+postgres -D "$data" -c listen_addresses='*' -c unix_socket_directories=/tmp "$@" &
+# To stop at once, not when the last client has gone: what is being written is safe either way.
+trap 'kill -INT $!' TERM INT
+wait || wait
