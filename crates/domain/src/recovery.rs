@@ -124,15 +124,15 @@ pub trait Unfinished: Clone + Send + Sync + 'static {
     fn postpone(&self, id: i64, until: i64, due: i64) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// Finishes what is unfinished, again and again, until the process drains.
+/// Finishes what is unfinished, again and again, until the process is told to stop.
 pub async fn run<U: Unfinished>(unfinished: U, config: Config, lifecycle: Lifecycle) {
     ATTEMPTS.show(["done", "failed", "timeout"].map(|result| [U::NAME, result]));
     loop {
         let full = round(&unfinished, &config).await;
-        // A process that drains has its calls to finish.
+        // A process that stops has its calls to finish.
         let pause = if full { Duration::ZERO } else { config.interval.max(MOMENT) };
         tokio::select! {
-            () = lifecycle.draining() => return,
+            () = lifecycle.stopping() => return,
             () = tokio::time::sleep(pause) => {}
         }
     }

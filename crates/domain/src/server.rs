@@ -49,7 +49,7 @@ impl Server {
         Ok(self.server.address()?)
     }
 
-    /// Serves what `make` makes with the most bytes of a message, behind the access rules, until the process drains.
+    /// Serves what `make` makes with the most bytes of a message, behind the access rules, until the process has drained.
     pub async fn serve<S>(self, make: impl FnOnce(usize) -> S) -> Result<(), Error>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService,
@@ -61,7 +61,7 @@ impl Server {
         if let Some(recovery) = recovery {
             tokio::select! {
                 served = &mut serving => return Ok(served?),
-                // It ends when the process drains, and calls still have their time.
+                // It ends when the process is told to stop, and calls still have their time.
                 () = recovery => {}
             }
         }

@@ -40,7 +40,7 @@ impl Answers {
         headers.insert(X_REQUEST_ID, id);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        if self.lifecycle.state() == State::Draining && version < Version::HTTP_2 {
+        if self.lifecycle.state() >= State::LameDuck && version < Version::HTTP_2 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)

@@ -17,7 +17,12 @@ pub struct Config {
     /// The gRPC service behind the API. Its `timeout` counts from when a request's body has arrived; a client may ask
     /// for less with `grpc-timeout`.
     pub upstream: rpc::client::Config,
-    /// How long requests in flight may take to finish once the process drains.
+    /// How long requests are still served after the word to stop, while the process already says that it is not ready and
+    /// each HTTP/1 answer closes its connection: the time that whoever sends them here needs to hear of it. None by
+    /// default, for nobody needs it on a laptop.
+    #[serde(with = "humantime_serde")]
+    pub lame_duck: Duration,
+    /// How long requests in flight may take to finish after that.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
     /// What one client, and all of them together, may take.
@@ -72,6 +77,7 @@ impl Default for Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 8000)),
             admin: SocketAddr::from(([0, 0, 0, 0], 18000)),
             upstream: rpc::client::Config::default(),
+            lame_duck: Duration::ZERO,
             drain: Duration::from_secs(5),
             limits: Limits::default(),
             cors: Cors::default(),

@@ -25,8 +25,9 @@ use tower::{Service, ServiceExt as _};
 use crate::Limits;
 use crate::peer::Peer;
 
-/// How long busy clients are told `connection: close` before the port is shut and quiet connections with it, and how
-/// long new ones then have to begin: a request that is on its way over a connection when that is closed is lost.
+/// How long at least busy clients are told `connection: close` before the port is shut and quiet connections with it, and
+/// how long new ones then have to begin: a request that is on its way over a connection when that is closed is lost. So
+/// only connections are closed between two requests that have been quiet for all that time, or for the whole lame duck.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
 
 /// What an HTTP/2 connection begins with.

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
@@ -67,7 +66,8 @@ impl Gateway {
         self.admin.address()
     }
 
-    /// Serves until the process drains, and then for at most [`Config::drain`].
+    /// Serves until the process is told to stop, for [`Config::lame_duck`] more, and then what it has for at most
+    /// [`Config::drain`].
     pub async fn serve(self) -> Result<(), Error> {
         let Self { config, lifecycle, listener, admin: _admin, answers } = self;
         let service = ServiceBuilder::new()
@@ -88,9 +88,11 @@ impl Gateway {
 
         tracing::info!(address = %listener.local_addr()?, "serving");
         lifecycle.set_serving();
+        // A lame duck has lingered.
+        let linger = LINGER.saturating_sub(config.lame_duck).min(config.drain);
         let mut end = std::pin::pin!(async {
-            lifecycle.draining().await;
-            sleep(LINGER.min(config.drain)).await;
+            lifecycle.lame_duck(config.lame_duck).await;
+            sleep(linger).await;
         });
         loop {
             tokio::select! {
@@ -99,11 +101,12 @@ impl Gateway {
                 accepted = accept(&listener, &permits) => start(&mut tasks, accepted),
             }
         }
-        for accepted in queued(listener, &permits) {
-            start(&mut tasks, accepted);
+        for (stream, peer) in rpc::accept::last(listener) {
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+            start(&mut tasks, Accepted { stream, peer, permit });
         }
         closing.cancel();
-        let deadline = Instant::now() + config.drain.saturating_sub(LINGER);
+        let deadline = Instant::now() + config.drain.saturating_sub(linger);
         while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
         if !tasks.is_empty() {
             tracing::warn!(after = ?config.drain, "requests were still running at the end of the drain and were cut off");
@@ -118,36 +121,12 @@ struct Accepted {
     permit: OwnedSemaphorePermit,
 }
 
-/// Those that the system let in before the port was shut, which it now is.
-fn queued(listener: TcpListener, permits: &Arc<Semaphore>) -> Vec<Accepted> {
-    let Ok(listener) = listener.into_std() else { return Vec::new() };
-    let accept = || {
-        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
-        let (stream, peer) = listener.accept().ok()?;
-        stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).ok()?;
-        Some(Accepted { stream: TcpStream::from_std(stream).ok()?, peer, permit })
-    };
-    std::iter::from_fn(accept).collect()
-}
-
 /// The next connection, once one may be had.
 async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Accepted {
     // Nobody closes the semaphore.
     let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return std::future::pending().await };
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // An answer is written at once or not at all; without it, the last packet may wait for an acknowledgement.
-                let _ = stream.set_nodelay(true);
-                return Accepted { stream, peer, permit };
-            }
-            Err(error) => {
-                // Often the process has no file descriptor left; only time brings one.
-                tracing::warn!(error = &error as &dyn std::error::Error, "accept a connection");
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
+    let (stream, peer) = rpc::accept::next(listener).await;
+    Accepted { stream, peer, permit }
 }
 
 /// A panic ends its request and nothing else. Its message may hold anything, so it is not repeated here.

@@ -54,12 +54,12 @@ async fn follow_levels(service: &Service, sources: &Sources, telemetry: &Telemet
     }
 }
 
-/// Drains when the supervisor closes its end of the pipe, which the kernel does for it if it is killed; ends the process
+/// Stops when the supervisor closes its end of the pipe, which the kernel does for it if it is killed; ends the process
 /// if it is still there after `end`.
 fn follow_supervisor(lifecycle: &Lifecycle, end: Duration) {
     let mut input = std::io::stdin();
     while input.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
-    lifecycle.drain();
+    lifecycle.stop();
     std::thread::sleep(end);
     std::process::exit(1);
 }

@@ -196,9 +196,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The most time between the word to end and the end: the drain, three seconds for the last spans, and one to spare.
+    /// The most time between the word to end and the end: for the calls, three seconds for the last spans, and one to spare.
     pub(crate) fn end(&self) -> Duration {
-        self.section.drain().saturating_add(Duration::from_secs(4))
+        self.section.stopping().saturating_add(Duration::from_secs(4))
     }
 }
 

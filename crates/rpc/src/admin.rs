@@ -33,7 +33,7 @@ impl Drop for AdminServer {
     }
 }
 
-/// Opens the admin port at `address`; it answers while the process starts, serves and drains.
+/// Opens the admin port at `address`; it answers from the start to the end of the process.
 pub async fn serve(address: SocketAddr, lifecycle: Lifecycle) -> Result<AdminServer, Error> {
     let listener = listen(address).await?;
     let address = listener.local_addr()?;
@@ -52,6 +52,7 @@ fn readiness(state: State) -> (StatusCode, &'static str) {
     match state {
         State::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         State::Serving => (StatusCode::OK, "ok\n"),
+        State::LameDuck => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     }
 }

@@ -1,4 +1,4 @@
-//! A process starts, serves, drains, and is gone; everything that must know which it is, watches this.
+//! A process starts, serves, is a lame duck, drains, and is gone; everything that must know which it is, watches this.
 
 use std::future::Future;
 use std::io;
@@ -14,6 +14,8 @@ pub enum State {
     Starting,
     /// It takes calls.
     Serving,
+    /// It says that it is not ready, so that no more calls are sent to it, and takes those that come all the same.
+    LameDuck,
     /// It finishes the calls it has and takes no new ones.
     Draining,
 }
@@ -31,12 +33,12 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// A process that is starting and that only [`Lifecycle::drain`] stops.
+    /// A process that is starting and that only [`Lifecycle::stop`] and [`Lifecycle::drain`] end.
     pub fn new() -> Self {
         Self { state: watch::Sender::new(State::Starting) }
     }
 
-    /// A process that is starting and drains at SIGTERM or SIGINT. A second signal ends it at once, with exit code 1.
+    /// A process that is starting and stops at SIGTERM or SIGINT. A second signal ends it at once, with exit code 1.
     pub fn on_signals() -> io::Result<Self> {
         let lifecycle = Self::new();
         tokio::spawn(obey(lifecycle.clone(), Signals::new()?));
@@ -48,7 +50,13 @@ impl Lifecycle {
         self.advance(State::Serving);
     }
 
-    /// Begins the end.
+    /// Begins the end: calls are no longer welcome, and whoever serves them begins to drain when it sees fit. A process that
+    /// was never ready drains at once, for nobody was sent to it.
+    pub fn stop(&self) {
+        self.advance(if self.state() == State::Starting { State::Draining } else { State::LameDuck });
+    }
+
+    /// Ends the taking of calls.
     pub fn drain(&self) {
         self.advance(State::Draining);
     }
@@ -63,18 +71,42 @@ impl Lifecycle {
         self.state.subscribe()
     }
 
-    /// Waits until draining begins.
-    pub async fn draining(&self) {
-        // The sender is `self`, so the wait cannot fail.
-        let _ = self.watch().wait_for(|state| *state == State::Draining).await;
+    /// Waits until the end has begun.
+    pub async fn stopping(&self) {
+        self.reach(State::LameDuck).await;
     }
 
-    /// Awaits `serving`, but once draining has begun for no longer than `drain`: `None` says that it was cut off.
-    pub async fn bounded<T>(&self, drain: Duration, serving: impl Future<Output = T>) -> Option<T> {
+    /// Waits until draining begins.
+    pub async fn draining(&self) {
+        self.reach(State::Draining).await;
+    }
+
+    /// Waits until the end has begun, lets calls come for `time` more, and begins to drain.
+    pub async fn lame_duck(&self, time: Duration) {
+        self.stopping().await;
+        tokio::select! {
+            () = self.draining() => {}
+            () = tokio::time::sleep(time) => self.drain(),
+        }
+    }
+
+    /// Awaits `serving`, through a lame duck of the time given, and once draining has begun for no longer than `drain`:
+    /// `None` says that it was cut off.
+    pub async fn bounded<T>(
+        &self,
+        lame_duck: Duration,
+        drain: Duration,
+        serving: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::select! {
             result = serving => Some(result),
-            () = async { self.draining().await; tokio::time::sleep(drain).await } => None,
+            () = async { self.lame_duck(lame_duck).await; tokio::time::sleep(drain).await } => None,
         }
+    }
+
+    async fn reach(&self, at_least: State) {
+        // The sender is `self`, so the wait cannot fail.
+        let _ = self.watch().wait_for(|state| *state >= at_least).await;
     }
 
     fn advance(&self, to: State) {
@@ -112,8 +144,8 @@ impl Signals {
 
 async fn obey(lifecycle: Lifecycle, mut signals: Signals) {
     let signal = signals.next().await;
-    tracing::info!(signal, "draining; a second signal stops at once");
-    lifecycle.drain();
+    tracing::info!(signal, "stopping; a second signal ends it at once");
+    lifecycle.stop();
     let signal = signals.next().await;
     tracing::warn!(signal, "stopped without draining");
     std::process::exit(1);
@@ -137,10 +169,33 @@ mod tests {
     #[tokio::test]
     async fn work_is_cut_off_only_once_draining() {
         let lifecycle = Lifecycle::new();
-        let moment = Duration::from_millis(20);
-        assert_eq!(lifecycle.bounded(Duration::ZERO, tokio::time::sleep(moment)).await, Some(()));
+        let (zero, moment, minute) = (Duration::ZERO, Duration::from_millis(20), Duration::from_secs(60));
+        assert_eq!(lifecycle.bounded(zero, zero, tokio::time::sleep(moment)).await, Some(()));
         lifecycle.drain();
-        assert_eq!(lifecycle.bounded(Duration::from_secs(60), async { 7 }).await, Some(7));
-        assert_eq!(lifecycle.bounded(moment, std::future::pending::<()>()).await, None);
+        assert_eq!(lifecycle.bounded(minute, minute, async { 7 }).await, Some(7));
+        assert_eq!(lifecycle.bounded(minute, moment, std::future::pending::<()>()).await, None);
+    }
+
+    #[tokio::test]
+    async fn it_is_a_lame_duck_for_its_time() {
+        let (moment, minute) = (Duration::from_millis(20), Duration::from_secs(60));
+        let lifecycle = Lifecycle::new();
+        lifecycle.set_serving();
+        lifecycle.stop();
+        lifecycle.stopping().await;
+        assert_eq!(lifecycle.state(), State::LameDuck);
+        let began = std::time::Instant::now();
+        lifecycle.lame_duck(moment).await;
+        assert!(began.elapsed() >= moment);
+        assert_eq!(lifecycle.state(), State::Draining);
+        // Whoever hears of it late does not wait.
+        lifecycle.lame_duck(minute).await;
+    }
+
+    #[test]
+    fn what_was_never_ready_is_no_lame_duck() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.stop();
+        assert_eq!(lifecycle.state(), State::Draining);
     }
 }

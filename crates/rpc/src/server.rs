@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use http::{Request, Response};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::transport::server::{TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -24,7 +25,7 @@ use crate::admin::{self, AdminServer};
 use crate::admission::AdmissionLayer;
 use crate::deadline::DeadlineLayer;
 use crate::lifecycle::{Lifecycle, State};
-use crate::{Error, listen};
+use crate::{Error, accept, listen};
 
 /// How a gRPC server listens, and the limits it keeps.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -58,7 +59,11 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// Networks of the gateways whose word is taken for the address of their client; this machine's by default.
     pub trusted_gateways: Vec<IpNet>,
-    /// How long calls in flight may take to finish once the process drains.
+    /// How long calls are still served after the word to stop, while the process already says that it is not ready: the
+    /// time that whoever sends them here needs to hear of it. None by default, for nobody needs it on a laptop.
+    #[serde(with = "humantime_serde")]
+    pub lame_duck: Duration,
+    /// How long calls in flight may take to finish after that.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 }
@@ -81,6 +86,7 @@ impl Default for Config {
                 Ipv4Net::new_assert([127, 0, 0, 0].into(), 8).into(),
                 IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
             ],
+            lame_duck: Duration::ZERO,
             drain: Duration::from_secs(5),
         }
     }
@@ -113,8 +119,8 @@ impl Server {
         self.admin.address()
     }
 
-    /// Serves what `make_service` makes with the most bytes of a message until the process drains, and then for at
-    /// most [`Config::drain`].
+    /// Serves what `make_service` makes with the most bytes of a message until the process is told to stop, for
+    /// [`Config::lame_duck`] more, and then what it has for at most [`Config::drain`].
     pub async fn serve<S>(self, make_service: impl FnOnce(usize) -> S) -> Result<(), Error>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService,
@@ -157,12 +163,11 @@ impl Server {
             .add_service(reflection().build_v1alpha()?)
             .add_service(make_service(config.max_message_bytes));
         tracing::info!(address = %listener.local_addr()?, "serving");
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let draining = lifecycle.clone();
-        let serving = router.serve_with_incoming_shutdown(incoming, async move { draining.draining().await });
-        let mut serving = pin!(serving);
+        // The end of the connections is the end of the service; a signal would leave some of them unanswered.
+        let incoming = accept::until_draining(listener, lifecycle.clone()).map(Ok::<_, Infallible>);
+        let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, std::future::pending()));
         lifecycle.set_serving();
-        if let Some(result) = lifecycle.bounded(config.drain, &mut serving).await {
+        if let Some(result) = lifecycle.bounded(config.lame_duck, config.drain, &mut serving).await {
             return Ok(result?);
         }
         tracing::warn!(after = ?config.drain, "calls were still running at the end of the drain and are cut off");
@@ -218,8 +223,9 @@ async fn report_health(mut health: HealthReporter, service: &'static str, lifecy
     // The lifecycle is ours as well, so the wait cannot fail.
     let _ = lifecycle.watch().wait_for(|state| *state >= State::Serving).await;
     report(ServingStatus::Serving).await;
-    lifecycle.draining().await;
+    lifecycle.stopping().await;
     report(ServingStatus::NotServing).await;
+    lifecycle.draining().await;
     // Whoever watches has been told, and would keep the connection open to the end of the drain.
     tokio::time::sleep(Duration::from_secs(1)).await;
     for name in ["", service] {

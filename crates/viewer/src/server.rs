@@ -77,7 +77,7 @@ impl Viewer {
                 serve(otlp_http, otlp::http::router(sink).layer(limits), &lifecycle),
             )
         };
-        match lifecycle.bounded(DRAIN, serving).await {
+        match lifecycle.bounded(Duration::ZERO, DRAIN, serving).await {
             Some(result) => result.map(drop).map_err(Error::Io),
             None => {
                 tracing::warn!(after = ?DRAIN, "requests were still running at the end of the drain and were cut off");

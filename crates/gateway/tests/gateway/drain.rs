@@ -1,4 +1,4 @@
-//! The end: readiness falls, the port closes, and no request that was taken fails.
+//! The end: readiness falls, then the port closes, and no request that was taken fails.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,21 +59,60 @@ async fn idle_connections_do_not_hold_it_up() {
     drop(silent);
 }
 
+#[tokio::test]
+async fn a_lame_duck_serves_on_and_sends_its_clients_away() {
+    let mut gateway = start_with(|config| config.lame_duck = Duration::from_secs(2)).await;
+    let (mut quiet, connection) =
+        http1::handshake(TokioIo::new(TcpStream::connect(gateway.address).await.unwrap())).await.unwrap();
+    tokio::spawn(connection);
+    let ask = || Request::get("/api/user/userinfo").header("host", "a").body(Empty::<Bytes>::new()).unwrap();
+    let answer = quiet.send_request(ask()).await.unwrap();
+    assert!(!answer.headers().contains_key("connection"), "{answer:?}");
+    answer.into_body().collect().await.unwrap();
+
+    gateway.lifecycle.stop();
+    let ready = Request::get(format!("http://{}/readyz", gateway.admin)).body(Default::default()).unwrap();
+    let ready = gateway.send(ready).await.unwrap();
+    assert_eq!((ready.status.as_u16(), &ready.body[..]), (503, &b"stopping\n"[..]));
+    // A connection that was there and one that is new are served once more each.
+    soon(quiet.ready()).await.unwrap();
+    let answer = quiet.send_request(ask()).await.unwrap();
+    assert!(answer.status() == 200 && answer.headers()["connection"] == "close", "{answer:?}");
+    answer.into_body().collect().await.unwrap();
+    assert!(soon(quiet.ready()).await.is_err(), "it was closed");
+    let mut new = TcpStream::connect(gateway.address).await.unwrap();
+    new.write_all(b"GET /api/user/userinfo HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    soon(new.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(gateway.lifecycle.state(), State::LameDuck);
+
+    soon(&mut gateway.gateway.0).await.unwrap().unwrap();
+    assert!(TcpStream::connect(gateway.address).await.is_err());
+}
+
+/// How long the lame ducks of these tests live: not, and longer than connections linger.
+const LAME_DUCKS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(500)];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_under_load_over_http1() {
-    let gateway = start().await;
-    let (address, lifecycle) = (gateway.address, gateway.lifecycle.clone());
-    drain_under_load(gateway, |done| call_over_http1(address, lifecycle.clone(), done)).await;
+    for lame_duck in LAME_DUCKS {
+        let gateway = start_with(|config| config.lame_duck = lame_duck).await;
+        let (address, lifecycle) = (gateway.address, gateway.lifecycle.clone());
+        stop_under_load(gateway, |done| call_over_http1(address, lifecycle.clone(), done)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_under_load_over_http2() {
-    let gateway = start().await;
-    let address = gateway.address;
-    drain_under_load(gateway, |done| call_over_http2(address, done)).await;
+    for lame_duck in LAME_DUCKS {
+        let gateway = start_with(|config| config.lame_duck = lame_duck).await;
+        let (address, lifecycle) = (gateway.address, gateway.lifecycle.clone());
+        stop_under_load(gateway, |done| call_over_http2(address, lifecycle.clone(), done)).await;
+    }
 }
 
-async fn drain_under_load<F>(mut gateway: Running, call_until_closed: impl Fn(Arc<AtomicUsize>) -> F)
+async fn stop_under_load<F>(mut gateway: Running, call_until_closed: impl Fn(Arc<AtomicUsize>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -85,7 +124,7 @@ where
         }
     };
     soon(busy).await;
-    gateway.lifecycle.drain();
+    gateway.lifecycle.stop();
     soon(&mut gateway.gateway.0).await.unwrap().unwrap();
     for client in clients {
         soon(client).await.unwrap();
@@ -117,7 +156,7 @@ async fn call_over_http1(address: SocketAddr, lifecycle: Lifecycle, done: Arc<At
 }
 
 /// Calls until no connection is to be had; a call that was taken and fails, fails the test.
-async fn call_over_http2(address: SocketAddr, done: Arc<AtomicUsize>) {
+async fn call_over_http2(address: SocketAddr, lifecycle: Lifecycle, done: Arc<AtomicUsize>) {
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     loop {
         let url = format!("http://{address}/api/user/userinfo");
@@ -127,7 +166,7 @@ async fn call_over_http2(address: SocketAddr, done: Arc<AtomicUsize>) {
                 answer.into_body().collect().await.unwrap();
                 done.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) if error.is_connect() => return,
+            Err(error) if error.is_connect() && lifecycle.state() == State::Draining => return,
             // By the protocol, what meets a GOAWAY was not taken and may be sent again.
             Err(error) if format!("{error:?}").contains("NO_ERROR") => {}
             Err(error) => panic!("{error:?}"),

@@ -26,8 +26,8 @@ pub(crate) trait Section: Debug + Send {
     /// Every address it listens on, with the key that sets it: the main one first, the admin one last.
     fn addresses(&self) -> Vec<(&'static str, SocketAddr)>;
 
-    /// How long calls in flight may take to finish once the process drains.
-    fn drain(&self) -> Duration;
+    /// How long calls are served and finished after the word to stop.
+    fn stopping(&self) -> Duration;
 
     /// Every key and its value, secrets masked.
     fn show(&self) -> serde_json::Result<serde_json::Value>;
@@ -56,8 +56,8 @@ macro_rules! domains {
                 vec![("server.listen", self.server.listen), ("server.admin", self.server.admin)]
             }
 
-            fn drain(&self) -> Duration {
-                self.server.drain
+            fn stopping(&self) -> Duration {
+                self.server.lame_duck.saturating_add(self.server.drain)
             }
 
             fn show(&self) -> serde_json::Result<serde_json::Value> {
@@ -89,8 +89,8 @@ impl Section for Gateway {
         vec![("listen", self.config.listen), ("admin", self.config.admin)]
     }
 
-    fn drain(&self) -> Duration {
-        self.config.drain
+    fn stopping(&self) -> Duration {
+        self.config.lame_duck.saturating_add(self.config.drain)
     }
 
     fn show(&self) -> serde_json::Result<serde_json::Value> {
@@ -119,7 +119,7 @@ impl Section for viewer::Config {
         ]
     }
 
-    fn drain(&self) -> Duration {
+    fn stopping(&self) -> Duration {
         Duration::from_secs(3)
     }
 
