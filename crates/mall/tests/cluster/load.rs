@@ -1,0 +1,96 @@
+//! Shoppers inside the cluster, who go on and on, and what they say at the end.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::timeout;
+
+use crate::kubectl::Cluster;
+
+const JOB: &str = "shoppers";
+
+/// Shoppers at work.
+pub(crate) struct Load<'a> {
+    cluster: &'a Cluster,
+    lines: Lines<BufReader<ChildStdout>>,
+    _logs: Child,
+}
+
+/// What became of them.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) operations: u64,
+    pub(crate) failed: u64,
+    /// All that they said.
+    pub(crate) text: String,
+    figures: Value,
+}
+
+impl<'a> Load<'a> {
+    /// Sends them in: a Job that is made of the Deployment `load`. They have begun when this returns.
+    pub(crate) async fn start(cluster: &'a Cluster, rate: u32) -> Self {
+        let deployment = cluster.get(&["deployment", "load"]).await;
+        let mut template = deployment["spec"]["template"].clone();
+        template["spec"]["restartPolicy"] = json!("Never");
+        let container = &mut template["spec"]["containers"][0];
+        container["args"] = json!([
+            "load", "--json", "--users=20", "--duration=forever", "--wait=60s",
+            format!("--rate={rate}"),
+            "--mix=browse=50,order=30,pay=20",
+        ]);
+        let job = json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": { "name": JOB },
+            "spec": { "backoffLimit": 0, "template": template },
+        });
+        let made = cluster.try_kubectl(&["apply", "--filename", "-"], &job.to_string()).await;
+        assert!(made.ok, "{}", made.err);
+        cluster.kubectl(&["wait", "--for=jsonpath={.status.ready}=1", &format!("job/{JOB}"), "--timeout=60s"]).await;
+        let mut logs = cluster.follow(&format!("job/{JOB}"));
+        let lines = BufReader::new(logs.stdout.take().expect("a pipe")).lines();
+        let mut load = Self { cluster, lines, _logs: logs };
+        // They say how far they are every ten seconds.
+        let begun = timeout(Duration::from_secs(60), load.lines.next_line()).await;
+        assert!(matches!(begun, Ok(Ok(Some(_)))), "the shoppers say nothing");
+        load
+    }
+
+    /// Calls them home, and waits for the last.
+    pub(crate) async fn stop(mut self) -> Outcome {
+        self.cluster.kubectl(&["delete", "job", JOB, "--wait=false"]).await;
+        let mut text = String::new();
+        let mut figures = Value::Null;
+        while let Ok(Ok(Some(line))) = timeout(Duration::from_secs(60), self.lines.next_line()).await {
+            text.push_str(&line);
+            text.push('\n');
+            figures = serde_json::from_str(&line).unwrap_or(figures);
+        }
+        self.cluster.kubectl(&["delete", "job", JOB, "--ignore-not-found"]).await;
+        let number = |key: &str| figures[key].as_u64().unwrap_or_else(|| panic!("no {key} in {text}"));
+        let (operations, failed) = (number("operations"), number("failed"));
+        Outcome { operations, failed, text, figures }
+    }
+}
+
+impl Outcome {
+    /// Nobody was turned away.
+    pub(crate) fn all_went_well(&self, during: &str) {
+        eprintln!("{during}: {} operations, {} failed", self.operations, self.failed);
+        assert!(self.operations > 0, "{during}: {}", self.text);
+        assert_eq!(self.failed, 0, "{during}: {}", self.text);
+    }
+
+    /// How many operations of a kind went well.
+    pub(crate) fn acknowledged(&self, operation: &str) -> u64 {
+        let rows = self.figures["rows"].as_array().expect("rows").iter();
+        let rows = rows.filter(|row| row["operation"] == operation && row["step"] == false);
+        rows.map(|row| {
+            let errors = row["errors"].as_object().into_iter().flatten();
+            row["count"].as_u64().unwrap_or_default() - errors.filter_map(|(_, count)| count.as_u64()).sum::<u64>()
+        })
+        .sum()
+    }
+}
