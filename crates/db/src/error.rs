@@ -50,6 +50,19 @@ impl Error {
         self.query().is_some_and(|query| query.name() == UNIQUE)
     }
 
+    /// Whether the same may well succeed in a moment: the database is busy, away, or not up yet.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::Connect(_) | Self::Locked(_) | Self::Lost(_) => true,
+            Self::Url(_)
+            | Self::Build(_)
+            | Self::Tls { .. }
+            | Self::Query(_)
+            | Self::Migrate(_)
+            | Self::Stored { .. } => false,
+        }
+    }
+
     /// The constraint that a statement violated; SQLite names the columns in its place: `users.mobile`.
     pub fn constraint(&self) -> Option<&str> {
         self.query()?.constraint.as_deref()
@@ -81,21 +94,12 @@ impl From<diesel::result::Error> for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        match &error {
-            Error::Busy(_) | Error::Connect(_) | Error::Locked(_) | Error::Lost(_) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "database unavailable");
-                Self::unavailable("the database is busy or unreachable, try again")
-            }
-            Error::Url(_)
-            | Error::Build(_)
-            | Error::Tls { .. }
-            | Error::Query(_)
-            | Error::Migrate(_)
-            | Error::Stored { .. } => {
-                tracing::error!(error = &error as &dyn std::error::Error, "database");
-                Self::internal("internal error")
-            }
+        if error.is_transient() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "database unavailable");
+            return Self::unavailable("the database is busy or unreachable, try again");
         }
+        tracing::error!(error = &error as &dyn std::error::Error, "database");
+        Self::internal("internal error")
     }
 }
 
@@ -134,6 +138,7 @@ enum Fate {
 }
 
 const UNIQUE: &str = "unique_violation";
+pub(crate) const MISSING_TABLE: &str = "undefined_table";
 const OTHER: Kind = ("other", None, Fate::Final);
 
 impl QueryError {
@@ -154,7 +159,7 @@ impl QueryError {
         let message = match (kind, database) {
             (OTHER, Some(database)) => Some(without_quotes(database.message())),
             (OTHER, None) => Some(error.to_string()),
-            (("undefined_table", ..), _) => Some("bring the schema up to date with `mall migrate NAME`".to_owned()),
+            ((MISSING_TABLE, ..), _) => Some("bring the schema up to date with `mall migrate NAME`".to_owned()),
             _ => None,
         };
         Self { kind, constraint, message }
@@ -218,7 +223,7 @@ fn classify(kind: &DatabaseErrorKind, message: &str) -> Kind {
             | "disk I/O error"
             | "database or disk is full"
             | "attempt to write a readonly database" => ("file_lost", None, Fate::Lost),
-            _ if is_missing_table(message) => ("undefined_table", Some("42P01"), Fate::Final),
+            _ if is_missing_table(message) => (MISSING_TABLE, Some("42P01"), Fate::Final),
             _ if message.starts_with("terminating connection") => ("admin_shutdown", Some("57P01"), Fate::Lost),
             _ if message.starts_with("the database system is") => ("cannot_connect_now", Some("57P03"), Fate::Lost),
             _ => OTHER,

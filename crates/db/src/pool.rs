@@ -16,7 +16,7 @@ use crate::driver::Driver;
 use crate::sqlite::{self, AsyncSqliteConnection};
 use crate::text::Target;
 use crate::{ConnectError, Error, Migrations, PoolConfig, Url};
-use crate::{metrics, postgres, url};
+use crate::{metrics, migrate, postgres, url};
 
 /// A wait that is longer than this has a span.
 const LONG_WAIT: Duration = Duration::from_millis(1);
@@ -55,6 +55,12 @@ impl Pool {
             tracing::info!(version, "migrated the database");
         }
         Ok(())
+    }
+
+    /// The names of the migrations that the schema lacks. What it has beyond them is a newer binary's, and no concern of
+    /// this one's.
+    pub async fn pending(&self, migrations: &Migrations) -> Result<Vec<String>, Error> {
+        migrate::pending(self, migrations).await
     }
 }
 

@@ -7,6 +7,7 @@ pub mod fault;
 mod page;
 pub mod recovery;
 pub mod rules;
+pub mod schema;
 mod server;
 
 use std::time::{SystemTime, UNIX_EPOCH};

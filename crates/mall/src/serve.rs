@@ -28,7 +28,8 @@ pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
             std::thread::Builder::new().name("supervisor".to_owned()).spawn(follow)?;
         }
         let served = tokio::select! {
-            served = process.section.serve(lifecycle) => served,
+            served = process.section.serve(lifecycle.clone()) => served,
+            () = lifecycle.given_up() => Ok(()),
             end = follow_levels(service, sources, &telemetry) => match end? {},
         };
         telemetry.shutdown().await;

@@ -1,4 +1,5 @@
-//! A service that is told to stop: it says so first, serves on for as long as it was told to, and loses no request.
+//! A service is not ready before its database is. Told to stop it says so, serves on for as long as it was told to, and loses
+//! no request.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -17,6 +18,7 @@ use testkit::eventually;
 use testkit::process::{Mall, Signal, gone, signal};
 use testkit::service::with_token;
 use testkit::shopper::Shopper;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 const MALL: &str = env!("CARGO_BIN_EXE_mall");
@@ -125,4 +127,95 @@ async fn a_second_signal_ends_a_lame_duck_at_once() {
     mall.signal(Signal::TERM);
     assert_eq!(mall.wait().await.code(), Some(1));
     gone(&services).await;
+}
+
+/// One service as a process of its own, on free ports, whose output is kept.
+struct Serving {
+    child: std::process::Child,
+    admin: SocketAddr,
+    log: std::path::PathBuf,
+}
+
+impl Serving {
+    /// Starts `user.rpc` in `dir`.
+    fn start(dir: &std::path::Path, database: &str) -> Self {
+        let (log, admin) = (dir.join("log"), testkit::ports::free());
+        let file = std::fs::File::create(&log).unwrap();
+        let child = std::process::Command::new(MALL)
+            .args(["serve", "user.rpc"])
+            .current_dir(dir)
+            .env("MALL__SERVER__LISTEN", "127.0.0.1:0")
+            .env("MALL__SERVER__ADMIN", &admin)
+            .env("MALL__DATABASE", database)
+            .env("MALL__TELEMETRY__DISABLED", "true")
+            .stdin(std::process::Stdio::null())
+            .stderr(file.try_clone().unwrap())
+            .stdout(file)
+            .spawn()
+            .unwrap();
+        Self { child, admin: admin.parse().unwrap(), log }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    async fn readiness(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(self.admin).await.ok()?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer)
+    }
+
+    /// Waits until the answer about its readiness ends with `text`.
+    async fn says(&self, text: &str) {
+        let ends = async || self.readiness().await.filter(|answer| answer.ends_with(text));
+        eventually(&format!("it says {text:?}: {}", self.log()), ends).await;
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command of mall in `dir` to its end.
+fn mall(dir: &std::path::Path, arguments: &[&str]) {
+    let done = std::process::Command::new(MALL).args(arguments).current_dir(dir).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_service_is_not_ready_before_its_database_is() {
+    let dir = tempfile::tempdir().unwrap();
+    mall(dir.path(), &["keys"]);
+    // A file where a directory must be: the database is away.
+    std::fs::write(dir.path().join("late"), "").unwrap();
+    let mut serving = Serving::start(dir.path(), "sqlite:late/user.db");
+    serving.says("starting\n").await;
+    let log = async |text: &str| {
+        eventually(text, async || serving.log().contains(text).then_some(())).await;
+    };
+    log("waiting for the database").await;
+    std::fs::remove_file(dir.path().join("late")).unwrap();
+    log("run `mall migrate user.rpc`").await;
+    assert!(serving.log().contains("2026-11-23-000000_users"), "{}", serving.log());
+    serving.says("starting\n").await;
+    let migrate = ["migrate", "user.rpc", "--config", "database.yaml"];
+    std::fs::write(dir.path().join("database.yaml"), "database: sqlite:late/user.db\n").unwrap();
+    mall(dir.path(), &migrate);
+    serving.says("ok\n").await;
+
+    signal(serving.child.id(), Signal::TERM);
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    drop(serving);
+
+    // To wait is no reason not to stop.
+    let mut serving = Serving::start(dir.path(), "sqlite:never/migrated.db");
+    serving.says("starting\n").await;
+    signal(serving.child.id(), Signal::TERM);
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
 }

@@ -25,13 +25,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the ports and reads the keys; database and product.rpc are connected to when they are first needed.
+    /// Takes the ports and reads the keys; waits for the database; product.rpc is connected to when it is
+    /// first needed.
     pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, domain::Error> {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
-        let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?);
+        let pool = db::Pool::new(&config.database, &config.pool)?;
+        let store = store::Store::new(pool.clone());
         let products = products::Products::new(&config.product, auth::ServiceSigner::load(&config.auth, NAME)?)?;
         let saga = saga::Saga::new(store.clone(), products, config.unpaid, config.recovery.clone());
         let service = service::Orders::new(store, saga.clone());
+        domain::schema::wait(&pool, &MIGRATIONS, NAME).await?;
         Ok(Self { server: server.recovering(saga, config.recovery), service })
     }
 

@@ -26,10 +26,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the ports and reads the keys; database and order.rpc are connected to when they are first needed.
+    /// Takes the ports and reads the keys; waits for the database; order.rpc is connected to when it is
+    /// first needed.
     pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, domain::Error> {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
-        let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?);
+        let pool = db::Pool::new(&config.database, &config.pool)?;
+        let store = store::Store::new(pool.clone());
         let orders = orders::Orders::new(&config.order, ServiceSigner::load(&config.auth, NAME)?)?;
         let teller = teller::Teller::new(store.clone(), orders.clone());
         let provider = CallbackKey::load(&config.auth, &config.provider)?;
@@ -42,6 +44,7 @@ impl Server {
             recovery: config.recovery.clone(),
         }
         .counting();
+        domain::schema::wait(&pool, &MIGRATIONS, NAME).await?;
         Ok(Self { server: server.recovering(teller, config.recovery), service })
     }
 

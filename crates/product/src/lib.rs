@@ -24,10 +24,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the ports and reads the keys; the database is connected to when it is first needed.
+    /// Takes the ports and reads the keys; waits for the database.
     pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, domain::Error> {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
-        let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?);
+        let pool = db::Pool::new(&config.database, &config.pool)?;
+        let store = store::Store::new(pool.clone());
+        domain::schema::wait(&pool, &MIGRATIONS, NAME).await?;
         if config.sample_products {
             telemetry::untraced(sample::offer(&store)).await?;
         }

@@ -23,7 +23,14 @@ pub enum State {
 /// The state of this process; clones share it. It only moves forward.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
-    state: watch::Sender<State>,
+    stand: watch::Sender<Stand>,
+}
+
+#[derive(Debug)]
+struct Stand {
+    state: State,
+    /// Whether it was ever ready.
+    served: bool,
 }
 
 impl Default for Lifecycle {
@@ -35,7 +42,7 @@ impl Default for Lifecycle {
 impl Lifecycle {
     /// A process that is starting and that only [`Lifecycle::stop`] and [`Lifecycle::drain`] end.
     pub fn new() -> Self {
-        Self { state: watch::Sender::new(State::Starting) }
+        Self { stand: watch::Sender::new(Stand { state: State::Starting, served: false }) }
     }
 
     /// A process that is starting and stops at SIGTERM or SIGINT. A second signal ends it at once, with exit code 1.
@@ -63,12 +70,12 @@ impl Lifecycle {
 
     /// Where the process stands now.
     pub fn state(&self) -> State {
-        *self.state.borrow()
+        self.stand.borrow().state
     }
 
-    /// The state now and whenever it changes.
-    pub fn watch(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
+    /// Waits until the process is ready, or was.
+    pub async fn serving(&self) {
+        self.reach(State::Serving).await;
     }
 
     /// Waits until the end has begun.
@@ -79,6 +86,14 @@ impl Lifecycle {
     /// Waits until draining begins.
     pub async fn draining(&self) {
         self.reach(State::Draining).await;
+    }
+
+    /// Waits until the process is told to stop before it was ever ready: then there is nothing to finish.
+    pub async fn given_up(&self) {
+        self.draining().await;
+        if self.stand.borrow().served {
+            std::future::pending().await
+        }
     }
 
     /// Waits until the end has begun, lets calls come for `time` more, and begins to drain.
@@ -106,14 +121,15 @@ impl Lifecycle {
 
     async fn reach(&self, at_least: State) {
         // The sender is `self`, so the wait cannot fail.
-        let _ = self.watch().wait_for(|state| *state >= at_least).await;
+        let _ = self.stand.subscribe().wait_for(|stand| stand.state >= at_least).await;
     }
 
     fn advance(&self, to: State) {
-        self.state.send_if_modified(|state| {
-            let forward = *state < to;
+        self.stand.send_if_modified(|stand| {
+            let forward = stand.state < to;
             if forward {
-                *state = to;
+                stand.state = to;
+                stand.served |= to == State::Serving;
             }
             forward
         });
@@ -192,10 +208,16 @@ mod tests {
         lifecycle.lame_duck(minute).await;
     }
 
-    #[test]
-    fn what_was_never_ready_is_no_lame_duck() {
+    #[tokio::test]
+    async fn what_was_never_ready_is_no_lame_duck_and_given_up() {
         let lifecycle = Lifecycle::new();
         lifecycle.stop();
         assert_eq!(lifecycle.state(), State::Draining);
+        lifecycle.given_up().await;
+
+        let served = Lifecycle::new();
+        served.set_serving();
+        served.drain();
+        assert!(tokio::time::timeout(Duration::from_millis(20), served.given_up()).await.is_err());
     }
 }

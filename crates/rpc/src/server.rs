@@ -24,7 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::admin::{self, AdminServer};
 use crate::admission::AdmissionLayer;
 use crate::deadline::DeadlineLayer;
-use crate::lifecycle::{Lifecycle, State};
+use crate::lifecycle::Lifecycle;
 use crate::{Error, accept, listen};
 
 /// How a gRPC server listens, and the limits it keeps.
@@ -220,8 +220,7 @@ async fn report_health(mut health: HealthReporter, service: &'static str, lifecy
         }
     };
     report(ServingStatus::NotServing).await;
-    // The lifecycle is ours as well, so the wait cannot fail.
-    let _ = lifecycle.watch().wait_for(|state| *state >= State::Serving).await;
+    lifecycle.serving().await;
     report(ServingStatus::Serving).await;
     lifecycle.stopping().await;
     report(ServingStatus::NotServing).await;

@@ -13,7 +13,7 @@ pub mod jaeger;
 pub mod observe;
 pub mod otlp;
 pub mod part;
-mod ports;
+pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod relay;

@@ -9,7 +9,7 @@ const FIRST: u16 = 10_000;
 const COUNT: u16 = 4_900;
 
 /// An address of the loopback where nobody listens.
-pub(crate) fn free() -> String {
+pub fn free() -> String {
     loop {
         let random = RandomState::new().hash_one(FIRST) % u64::from(COUNT);
         let port = FIRST + u16::try_from(random).unwrap_or_default();

@@ -26,11 +26,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the ports and reads the keys; the database is connected to when it is first needed.
+    /// Takes the ports and reads the keys; waits for the database.
     pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, ServeError> {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
-        let store = store::Store::new(db::Pool::new(&config.database, &config.pool)?, config.first_user_is_admin);
+        let pool = db::Pool::new(&config.database, &config.pool)?;
+        let store = store::Store::new(pool.clone(), config.first_user_is_admin);
         let service = service::Users::new(store, &config.auth)?;
+        domain::schema::wait(&pool, &MIGRATIONS, NAME).await?;
         if let Some(dir) = &config.admin {
             service.ensure_admin(Admin::read(dir)?).await?;
         }

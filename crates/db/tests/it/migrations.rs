@@ -49,3 +49,15 @@ async fn a_migration_that_fails_leaves_nothing_and_says_why() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_schema_lacks_is_named_and_what_it_has_beyond_is_not() {
+    on_each(NONE, async |database| {
+        assert_eq!(database.pool.pending(&MIGRATIONS).await.unwrap(), ["2026-01-01-000000_accounts"]);
+        database.pool.migrate(MIGRATIONS).await.unwrap();
+        assert!(database.pool.pending(&MIGRATIONS).await.unwrap().is_empty());
+        assert!(database.pool.pending(&NONE).await.unwrap().is_empty(), "an older binary beside a newer schema");
+        database.pool.migrate(NONE).await.unwrap();
+    })
+    .await;
+}
