@@ -45,7 +45,7 @@ impl CallbackKey {
     /// Reads the secrets of `name`, such as `sandbox`.
     pub fn load(config: &Config, name: &str) -> Result<Self, Error> {
         let path = files::secret_path(&config.keys, name);
-        let text = files::read_private(&path)?;
+        let text = read(&config.keys, name)?;
         let lines = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty());
         let secrets = lines.map(|line| Some(hmac::Key::new(hmac::HMAC_SHA256, &bytes(line)?)));
         let secrets = secrets.collect::<Option<Arc<[_]>>>().filter(|secrets| !secrets.is_empty());
@@ -84,8 +84,13 @@ impl fmt::Debug for CallbackKey {
     }
 }
 
+/// The text of the file with the secrets of `name` in the directory of keys `dir`.
+pub fn read(dir: &Path, name: &str) -> Result<Secret<String>, Error> {
+    files::read_private(&files::secret_path(dir, name))
+}
+
 /// A new secret for a sender, kept nowhere: the text of its file.
-pub fn new_secret() -> Result<Secret<String>, Error> {
+fn new_secret() -> Result<Secret<String>, Error> {
     let mut secret = [0; LENGTH];
     SystemRandom::new().fill(&mut secret).map_err(|_| Error::Random)?;
     Ok(Secret::new(format!("{}\n", hex(&secret))))
@@ -106,7 +111,7 @@ pub fn generate(dir: &Path, name: &str) -> Result<Option<PathBuf>, Error> {
 pub fn rotate(dir: &Path, name: &str) -> Result<PathBuf, Error> {
     let _lock = files::lock(dir)?;
     let path = files::secret_path(dir, name);
-    let old = files::read_private(&path)?;
+    let old = read(dir, name)?;
     let last = old.expose_secret().lines().next().unwrap_or_default();
     files::write(&path, &format!("{}{last}\n", new_secret()?.expose_secret()), 0o600)?;
     Ok(path)

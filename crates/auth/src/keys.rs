@@ -14,7 +14,7 @@ pub(crate) use pair::{SigningKey, VerifyingKey};
 
 use crate::{Error, USER_AUDIENCE};
 
-/// A service's key, both halves as PEM texts: what a Kubernetes Secret holds.
+/// A service's key, both halves as PEM texts.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The service.
@@ -83,6 +83,17 @@ pub fn rotate(dir: &Path, name: &str) -> Result<Rotated, Error> {
     write_public(dir, &pair)?;
     files::write(&files::private_path(dir, name), pair.private.expose_secret(), 0o600)?;
     Ok(Rotated { pair, replaced })
+}
+
+/// The public keys of `name` in the directory `dir`: each file's name and its PEM text.
+pub fn public_files(dir: &Path, name: &str) -> Result<Vec<(String, String)>, Error> {
+    check_name(name)?;
+    let paths = files::public_paths(dir)?.into_iter().filter(|(issuer, _)| issuer == name);
+    let read = |(_, path): (String, PathBuf)| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((name, files::read(&path)?))
+    };
+    paths.map(read).collect()
 }
 
 /// A public key, whose it is and where it was read.

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Sources;
+use crate::patience::Patience;
 use crate::services::{self, Service};
 use crate::shop::Whereabouts;
 use crate::{demo, keys, load, migrate, serve, show, up};
@@ -54,17 +55,22 @@ Examples:
         #[command(flatten)]
         files: Files,
     },
-    /// Brings services' databases to the newest schema; safe to run twice
+    /// Brings services' databases to the newest schema; safe to run twice, and from several places at once
     #[command(after_help = "\
 Examples:
   mall migrate user.rpc
-  MALL__DATABASE=postgres://user@db/user mall migrate user.rpc")]
+  mall migrate user.rpc --wait 2m           also when the database is yet to start
+  MALL__DATABASE=postgres://user@db/user mall migrate user.rpc
+
+A service of an older binary goes on beside the new schema; one of a newer binary is not ready before this was run.")]
     Migrate {
         /// The services whose databases to migrate
         #[arg(value_name = "NAME", required = true, value_parser = named(Service::is_domain))]
         services: Vec<&'static Service>,
         #[command(flatten)]
         files: Files,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Makes the keys with which services sign tokens
     #[command(after_help = "\
@@ -72,7 +78,11 @@ Examples:
   mall keys                                 files in .mall/keys; what is there stays
   mall keys --out /etc/mall/keys
   mall keys --rotate user.rpc               a new key beside the one in use
-  mall keys --kubernetes | kubectl apply -f -")]
+  mall keys --out keys --kubernetes | kubectl apply -n mall -f -
+
+The same keys are printed as Secrets each time, so that this can be done again. To rotate a key in a cluster: make it
+(--rotate), apply the public Secrets (kubectl apply -l app.kubernetes.io/component=public-key ..), restart all services,
+then apply the private ones (-l app.kubernetes.io/component=private-key) and restart the service that signs.")]
     Keys(keys::Options),
     /// One shopper: registers, logs in, orders, pays; prints each step and its trace
     #[command(after_help = "\
@@ -87,10 +97,12 @@ Examples:
   mall load                                 50 users, 50 operations a second, for 10 s
   mall load --users 200 --rate 500 --duration 1m
   mall load --mix pay=1                     whole checkouts alone
+  mall load --duration forever --wait 5m    until it is told to stop, as in a cluster
 
 Operations are due at fixed times, whatever the mall does; a time is counted from when its operation was due, and failed
-ones count too. No more than 10000 are under way at once. Ctrl-C ends early and still prints the table.
-The exit code is 1 if any operation failed.")]
+ones count too. No more than 10000 are under way at once. Ctrl-C or SIGTERM ends early and still prints the table.
+Without a terminal a line on standard error says every 10 s how far it is. Each start makes new users, who log in again
+before their tokens end. The exit code is 1 if any operation failed.")]
     Load(load::Options),
     /// Shows what a service would run with, secrets masked, and where each value comes from
     #[command(after_help = "\
@@ -128,7 +140,7 @@ impl Cli {
         match self.command {
             Command::Up(options) => up::run(options),
             Command::Serve { service, files } => serve::run(service, &files.sources()),
-            Command::Migrate { services, files } => migrate::run(&services, &files.sources()),
+            Command::Migrate { services, files, patience } => migrate::run(&services, &files.sources(), &patience),
             Command::Keys(options) => keys::run(&options),
             Command::Demo(whereabouts) => demo::run(&whereabouts),
             Command::Load(options) => load::run(&options),

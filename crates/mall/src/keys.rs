@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use auth::callback;
 use auth::keys::{Pair, Rotated};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use clap::builder::PossibleValuesParser;
 
 use crate::services;
@@ -19,7 +21,7 @@ pub(crate) struct Options {
     /// The directory for the keys; without --rotate, what it has already stays as it is
     #[arg(long, env = "MALL_KEYS", value_name = "DIR", default_value = ".mall/keys")]
     out: PathBuf,
-    /// Prints new keys as Kubernetes Secrets instead, private ones included
+    /// Prints the keys in the directory, private ones included, as Kubernetes Secrets, after making those that are missing
     #[arg(long, env = "MALL_KUBERNETES")]
     kubernetes: bool,
     /// Gives this service, or the payment provider `sandbox`, a new key beside its last one; services know of it when they
@@ -31,15 +33,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if options.kubernetes {
-        for name in names() {
-            write!(out, "{}", secrets(&Pair::generate(name)?))?;
-        }
-        let secret = callback::new_secret()?;
-        write!(
-            out,
-            "{}",
-            self::secret(&format!("{PROVIDER}-secret"), &format!("{PROVIDER}.secret"), secret.expose_secret())
-        )?;
+        generate(&options.out)?;
+        write!(out, "{}", secrets(&options.out)?)?;
         return Ok(());
     }
     if options.rotate.as_deref() == Some(PROVIDER) {
@@ -76,22 +71,33 @@ fn names() -> Vec<&'static str> {
     services::ALL.iter().filter(|service| service.is_domain()).map(|service| service.name).collect()
 }
 
-/// A private Secret for the service itself, to be mounted at `keys/private`, and a public one for everybody, to be
-/// mounted at `keys/public/NAME`.
-fn secrets(pair: &Pair) -> String {
-    let Pair { name, kid, private, public } = pair;
-    let mut text = secret(&format!("{name}-private"), &format!("{name}.pem"), private.expose_secret());
-    text.push_str(&secret(&format!("{name}-public"), &format!("{kid}.pem"), public));
-    text
+/// The keys in `dir` as Secrets. Of each service a private one for itself, to be mounted at `keys/private`, and a public one
+/// for everybody, to be mounted at `keys/public/NAME`; and the provider's secret, for `keys/private`, too.
+///
+/// Both kinds have a label, by which `kubectl apply -l` takes one of them: those that verify must know a key before it signs.
+fn secrets(dir: &Path) -> Result<String, auth::Error> {
+    let mut text = String::new();
+    for name in names() {
+        let private = Pair::load(dir, name)?.private;
+        let file = (format!("{name}.pem"), private.expose_secret().clone());
+        text.push_str(&secret(&format!("{name}-private"), "private-key", &[file]));
+        text.push_str(&secret(&format!("{name}-public"), "public-key", &auth::keys::public_files(dir, name)?));
+    }
+    let provider = callback::read(dir, PROVIDER)?;
+    let file = (format!("{PROVIDER}.secret"), provider.expose_secret().clone());
+    text.push_str(&secret(&format!("{PROVIDER}-secret"), "private-key", &[file]));
+    Ok(text)
 }
 
-fn secret(name: &str, file: &str, pem: &str) -> String {
+/// A Secret of files. Not `stringData`, of which `kubectl apply` does not remove what is there no longer, such as a key that
+/// was replaced.
+fn secret(name: &str, component: &str, files: &[(String, String)]) -> String {
     let mut text = format!(
-        "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  labels:\n    app.kubernetes.io/part-of: mall\n\
-         type: Opaque\nstringData:\n  \"{file}\": |\n"
+        "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  labels:\n    app.kubernetes.io/part-of: mall\n    \
+         app.kubernetes.io/component: {component}\ntype: Opaque\ndata:\n"
     );
-    for line in pem.lines() {
-        let _ = writeln!(text, "    {line}");
+    for (file, content) in files {
+        let _ = writeln!(text, "  \"{file}\": {}", BASE64_STANDARD.encode(content));
     }
     text
 }

@@ -3,6 +3,7 @@
 mod drive;
 mod mix;
 mod operation;
+mod progress;
 mod report;
 mod schedule;
 mod tally;
@@ -13,14 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressStyle};
 use rpc::lifecycle::Signals;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::drive::drive;
 use self::mix::{Mix, Operation};
 use self::operation::Crowd;
+use self::progress::Progress;
 use self::schedule::Schedule;
+use crate::patience::Patience;
 use crate::shop::{Ask, Provider, Shop, Whereabouts, buyable};
 
 #[derive(clap::Args, Debug)]
@@ -31,12 +33,17 @@ pub(crate) struct Options {
     /// Operations a second, of all users together
     #[arg(long, env = "MALL_LOAD_RATE", value_name = "R", default_value_t = 50.0, value_parser = schedule::rate)]
     rate: f64,
-    /// For how long operations are begun
+    /// For how long operations are begun, or `forever`
     #[arg(long, env = "MALL_LOAD_DURATION", value_name = "D", default_value = "10s", value_parser = schedule::duration)]
     duration: Duration,
     /// Shares of the operations: browse, order (no payment), pay (a whole checkout)
     #[arg(long, env = "MALL_LOAD_MIX", value_name = "MIX", default_value = "browse=70,order=20,pay=10")]
     mix: Mix,
+    /// Prints the figures as one JSON object in place of the table
+    #[arg(long, env = "MALL_LOAD_JSON")]
+    json: bool,
+    #[command(flatten)]
+    patience: Patience,
     #[command(flatten)]
     whereabouts: Whereabouts,
 }
@@ -54,13 +61,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             crowd = gather(&shop, options) => Arc::new(crowd?),
             _ = signals.next() => bail!("stopped before all users were there"),
         };
+        let renewing = tokio::spawn(users::renew(crowd.clone()));
         let schedule = Schedule::new(options.rate, options.duration);
-        let bar = progress(schedule.count(), "operations")?;
-        drive(&crowd, &options.mix, schedule, &mut signals, &bar).await
+        let mut progress = Progress::new(schedule.count(), "operations")?;
+        let run = drive(&crowd, &options.mix, schedule, &mut signals, &mut progress).await;
+        renewing.abort();
+        run
     })?;
     // What a second Ctrl-C left under way is not waited for.
     runtime.shutdown_background();
-    write!(std::io::stdout(), "{}", report::text(&run, &shop))?;
+    let report = if options.json { report::json(&run) } else { report::text(&run, &shop) };
+    write!(std::io::stdout(), "{report}")?;
     match run.tally.errors() {
         0 => Ok(()),
         errors => bail!("{errors} of {} operations failed; the table says how", run.tally.operations()),
@@ -69,17 +80,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Everybody and everything that the load needs.
 async fn gather(shop: &Shop, options: &Options) -> anyhow::Result<Crowd> {
-    let products = buyable(shop.send(Ask::products_on_sale()?).await?.read()?, 1)?;
     let has_payments = options.mix.has(Operation::Pay);
     let provider = has_payments.then(|| Provider::load(&options.whereabouts)).transpose()?;
-    let tokens = users::register(shop, options.users, &progress(options.users.into(), "users")?).await?;
-    Ok(Crowd::new(shop.clone(), tokens, products.iter().map(|product| product.id).collect(), provider))
-}
-
-/// A bar on standard error, which is left out where that is no terminal.
-fn progress(count: u64, what: &str) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} {prefix}, {elapsed} {msg}")?;
-    Ok(ProgressBar::new(count).with_style(style).with_prefix(what.to_owned()))
+    let gather = async || {
+        let products = buyable(shop.send(Ask::products_on_sale()?).await?.read()?, 1)?;
+        let users = users::register(shop, options.users, &Progress::new(options.users.into(), "users")?).await?;
+        anyhow::Ok((products.iter().map(|product| product.id).collect(), users))
+    };
+    // Whatever fails now may be well once all of the mall is up.
+    let (products, users) = options.patience.attempt(|_| true, gather).await?;
+    Ok(Crowd::new(shop.clone(), users, products, provider))
 }
 
 /// Systems give a process few open files at first, and more to one that asks; one that gets none goes on with what it has.

@@ -1,9 +1,12 @@
 //! What each command prints, and its exit codes: 0 done, 1 failed, 2 a wrong command line.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use testkit::process::Mall;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use testkit::process::{Mall, Signal, signal};
 
 const MALL: &str = env!("CARGO_BIN_EXE_mall");
 
@@ -124,12 +127,19 @@ fn keys_are_made_once_and_only_for_the_owner() {
     assert!(run(&["keys", "--out", "none", "--rotate", "user.rpc"], &[], dir.path(), 1).contains("no signing key"));
     assert_eq!(std::fs::read_dir(dir.path().join("k/public/user.rpc")).unwrap().count(), 2);
 
-    let secrets = run(&["keys", "--kubernetes"], &[], dir.path(), 0);
-    for part in ["kind: Secret\n", "name: user.rpc-private\n", "\"user.rpc.pem\": |\n    -----BEGIN PRIVATE KEY-----\n"]
-    {
-        assert!(secrets.contains(part), "{part:?} is not in {secrets}");
+    let secrets = run(&["keys", "--out", "k", "--kubernetes"], &[], dir.path(), 0);
+    assert_eq!(run(&["keys", "--out", "k", "--kubernetes"], &[], dir.path(), 0), secrets, "it can be done again");
+    let kinds = |part: &str| secrets.lines().filter(|line| line.contains(part)).count();
+    assert_eq!((kinds("kind: Secret"), kinds("component: private-key"), kinds("component: public-key")), (9, 5, 4));
+    assert_eq!(kinds("part-of: mall"), 9);
+    // Both public keys of the one that was rotated are there.
+    let public = secrets.split("---\n").find(|text| text.contains("name: user.rpc-public\n")).unwrap();
+    assert_eq!(public.matches(".pem\": ").count(), 2, "{public}");
+    let encoded = |name: &str| BASE64_STANDARD.encode(std::fs::read(dir.path().join("k/private").join(name)).unwrap());
+    for name in ["user.rpc.pem", "sandbox.secret"] {
+        assert!(secrets.contains(&format!("data:\n  \"{name}\": {}\n", encoded(name))), "{name} is not in {secrets}");
     }
-    assert!(secrets.contains("    -----BEGIN PUBLIC KEY-----\n"));
+    assert!(run(&["keys", "--kubernetes"], &[], dir.path(), 0).contains("name: pay.rpc-private\n"), "made at once");
 }
 
 #[test]
@@ -139,8 +149,27 @@ fn a_database_is_migrated_twice_without_harm() {
         let text = run(&["migrate", "user.rpc"], &[("MALL__DATABASE", "sqlite:user.db")], dir.path(), 0);
         assert_eq!(text, "user.rpc: the database has the newest schema\n");
     }
-    let text = run(&["migrate", "user.rpc"], &[("MALL__DATABASE", "sqlite:/dev/null/user.db")], dir.path(), 1);
-    assert!(text.contains("user.rpc"), "{text}");
+    let nowhere = [("MALL__DATABASE", "sqlite:/dev/null/user.db")];
+    let text = run(&["migrate", "user.rpc"], &nowhere, dir.path(), 1);
+    assert!(text.contains("user.rpc") && !text.contains("trying again"), "{text}");
+    let text = run(&["migrate", "user.rpc", "--wait", "1s"], &nowhere, dir.path(), 1);
+    assert!(text.contains("connect to the database") && text.contains("trying again"), "{text}");
+}
+
+#[test]
+fn a_migration_waits_for_a_database_that_is_not_up_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    // In place of the directory of the database there is a file, for a while.
+    let path = dir.path().join("late");
+    std::fs::write(&path, "").unwrap();
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400));
+        std::fs::remove_file(path).unwrap();
+    });
+    let variables = [("MALL__DATABASE", "sqlite:late/user.db"), ("MALL_WAIT", "1m")];
+    let text = run(&["migrate", "user.rpc"], &variables, dir.path(), 0);
+    assert!(text.contains("trying again") && text.contains("user.rpc: the database has the newest schema"), "{text}");
+    late.join().unwrap();
 }
 
 #[tokio::test]
@@ -181,6 +210,47 @@ async fn a_load_is_a_table_and_fails_when_an_operation_does() {
     assert!(["browse", "order", "pay", "  callback"].iter().all(|row| text.contains(&format!("\n{row} "))), "{text}");
     assert!(text.contains(&format!("the slowest pay: {}/trace/", mall.url("viewer"))), "{text}");
 
+    let text = load(&["--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&json["operations"], &json["failed"]), (&20.into(), &0.into()), "{text}");
+
     let text = load(&["--mix", "pay=1", "--pay-api", NOWHERE], 1);
     assert!(text.contains("20 x connect") && text.contains("mall: 20 of 20 operations failed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_goes_on_until_it_is_told_to_stop() {
+    // Tokens end within the test, but for the leeway of 5 s.
+    let mall = Mall::of(MALL).variable("MALL__AUTH__USER_TOKEN", "1s").start().await;
+    let secret = std::fs::read(mall.data().join("keys/private/sandbox.secret")).unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    std::fs::create_dir(keys.path().join("private")).unwrap();
+    let path = keys.path().join("private/sandbox.secret");
+    std::fs::write(&path, secret).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
+    let mut load = Command::new(MALL);
+    load.args(["load", "--duration", "forever", "--users", "2", "--rate", "20", "--wait", "1m"]);
+    load.env("MALL_KEYS", keys.path()).env("MALL_DATA_DIR", "none").stderr(Stdio::piped());
+    for api in ["user", "product", "order", "pay"] {
+        load.env(format!("MALL_{}_API", api.to_uppercase()), mall.url(&format!("{api}.api")));
+    }
+    let load = load.stdout(Stdio::piped()).spawn().unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    signal(load.id(), Signal::TERM);
+    let done = load.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert_eq!(done.status.code(), Some(0), "{out}{err}");
+    assert!(out.contains(", 0 failed"), "{out}");
+    assert!(err.contains("10s: ") && err.contains(" operations, 0 failed, "), "{err}");
+}
+
+#[test]
+fn a_load_waits_for_a_mall_that_is_not_up_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut load = Command::new(MALL);
+    load.args(["load", "--mix", "browse=1", "--wait", "1s", "--product-api", "http://127.0.0.1:9"]);
+    let done = load.current_dir(dir.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{text}");
+    assert!(text.contains("nothing answers at http://127.0.0.1:9") && text.contains("trying again"), "{text}");
 }

@@ -201,6 +201,37 @@ fn a_secret_as_kubernetes_mounts_it_is_read() {
     assert!(Verifier::load(&config, "order.rpc").unwrap().verify(&token).is_ok());
 }
 
+#[test]
+fn each_secret_as_a_volume_of_its_own_is_read() {
+    let made = Fixture::new();
+    auth::callback::generate(made.dir.path(), "sandbox").unwrap();
+    let keys = tempdir().unwrap();
+    // A volume is a directory whose files are links to the version at hand.
+    let mount = |place: &str, files: &[(&str, &str)]| {
+        let place = keys.path().join(place);
+        let version = place.join("..2026_11_24_10_00_00.1");
+        fs::create_dir_all(&version).unwrap();
+        std::os::unix::fs::symlink("..2026_11_24_10_00_00.1", place.join("..data")).unwrap();
+        for (name, text) in files {
+            fs::write(version.join(name), text).unwrap();
+            set_mode(&version.join(name), 0o440);
+            std::os::unix::fs::symlink(format!("..data/{name}"), place.join(name)).unwrap();
+        }
+    };
+    let (user, order) = (made.pair("user.rpc"), made.pair("order.rpc"));
+    let secret = auth::callback::read(made.dir.path(), "sandbox").unwrap();
+    mount("private", &[("user.rpc.pem", user.private.expose_secret()), ("sandbox.secret", secret.expose_secret())]);
+    for pair in [&user, &order] {
+        mount(&format!("public/{}", pair.name), &[(&format!("{}.pem", pair.kid), &pair.public)]);
+    }
+    let config = Config { keys: keys.path().to_owned(), ..Config::default() };
+    let token = UserSigner::load(&config).unwrap().issue(7, Role::User).value;
+    assert!(Verifier::load(&config, "user.rpc").unwrap().verify(&token).is_ok());
+    auth::CallbackKey::load(&config, "sandbox").unwrap();
+    let public = auth::keys::public_files(keys.path(), "order.rpc").unwrap();
+    assert_eq!(public, [(format!("{}.pem", order.kid), order.public)]);
+}
+
 /// The key of RFC 8037, A.1 to A.3.
 #[test]
 fn the_id_of_a_key_is_its_thumbprint() {

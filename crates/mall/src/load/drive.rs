@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use indicatif::ProgressBar;
 use rpc::lifecycle::Signals;
 use tokio::task::JoinSet;
 
 use super::mix::Mix;
 use super::operation::Crowd;
+use super::progress::Progress;
 use super::schedule::Schedule;
 use super::tally::{Sample, Tally};
 
@@ -35,7 +35,7 @@ pub(super) async fn drive(
     mix: &Mix,
     schedule: Schedule,
     signals: &mut Signals,
-    bar: &ProgressBar,
+    progress: &mut Progress,
 ) -> anyhow::Result<Run> {
     let (mut tally, mut was_full) = (Tally::new()?, false);
     let mut under_way: JoinSet<(Duration, Vec<Sample>)> = JoinSet::new();
@@ -52,8 +52,9 @@ pub(super) async fn drive(
                 }
                 ended = true;
                 due.close();
-                bar.set_message("stopping; Ctrl-C again does not wait for answers");
+                progress.say("stopping; Ctrl-C again does not wait for answers");
             }
+            () = progress.due() => progress.tell(&tally),
             number = due.recv(), if !ended && !is_full => match number {
                 Some(number) => {
                     let operation = mix.choose(crowd.random(number, "operation"));
@@ -65,10 +66,10 @@ pub(super) async fn drive(
             Some(done) = under_way.join_next(), if !under_way.is_empty() => {
                 let (behind, samples) = done.context("an operation broke off")?;
                 tally.add(behind, samples);
-                bar.inc(1);
+                progress.advance();
             }
         }
     }
-    bar.finish_and_clear();
+    progress.end();
     Ok(Run { tally, elapsed: start.elapsed(), was_full, abandoned: under_way.len() })
 }

@@ -10,12 +10,13 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::mix::Operation;
 use super::tally::{Row, Sample};
+use super::users::User;
 use crate::shop::{Ask, Provider, Shop, Token};
 
 /// All shoppers and what they need.
 pub(super) struct Crowd {
     shop: Shop,
-    tokens: Vec<Token>,
+    users: Vec<User>,
     products: Vec<i64>,
     provider: Option<Provider>,
     /// Random numbers, one for every question that is put to it.
@@ -23,8 +24,16 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    pub(super) fn new(shop: Shop, tokens: Vec<Token>, products: Vec<i64>, provider: Option<Provider>) -> Self {
-        Self { shop, tokens, products, provider, random: RandomState::new() }
+    pub(super) fn new(shop: Shop, users: Vec<User>, products: Vec<i64>, provider: Option<Provider>) -> Self {
+        Self { shop, users, products, provider, random: RandomState::new() }
+    }
+
+    pub(super) fn shop(&self) -> &Shop {
+        &self.shop
+    }
+
+    pub(super) fn users(&self) -> &[User] {
+        &self.users
     }
 
     /// A number that is random and, for one operation and one question, always the same.
@@ -58,13 +67,13 @@ impl Crowd {
 
     async fn order(&self, number: u64, row: Row, steps: &mut Vec<Sample>) -> anyhow::Result<Order> {
         let key = format!("load-{:016x}-{number}", self.random(0, "run"));
-        let ask = Ask::order(self.product(number)?, 1, &key, self.token(number)?)?;
+        let ask = Ask::order(self.product(number)?, 1, &key, &self.token(number)?)?;
         self.step(row, ask, steps).await
     }
 
     async fn pay(&self, number: u64, steps: &mut Vec<Sample>) -> anyhow::Result<()> {
         let order = self.order(number, Row::PayOrder, steps).await?;
-        let ask = Ask::payment(order.id, self.token(number)?)?;
+        let ask = Ask::payment(order.id, &self.token(number)?)?;
         let payment: Payment = self.step(Row::PayPayment, ask, steps).await?;
         let provider = self.provider.as_ref().context("there is no provider")?;
         let callback = provider.callback(&payment)?;
@@ -87,8 +96,8 @@ impl Crowd {
     }
 
     /// Operations go round the users.
-    fn token(&self, number: u64) -> anyhow::Result<&Token> {
-        pick(&self.tokens, number).context("there is no user")
+    fn token(&self, number: u64) -> anyhow::Result<Token> {
+        pick(&self.users, number).map(User::token).context("there is no user")
     }
 }
 

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::drive::{MOST_UNDER_WAY, Run};
-use super::tally::{Figures, LATE, Row, Tally};
+use super::tally::{Figures, LATE, Row, Tally, counts};
 use crate::shop::Shop;
 
 pub(super) fn text(run: &Run, shop: &Shop) -> String {
@@ -24,6 +26,33 @@ pub(super) fn text(run: &Run, shop: &Shop) -> String {
         }
     }
     text
+}
+
+/// The same as one line of JSON; times are in milliseconds.
+pub(super) fn json(run: &Run) -> String {
+    let row = |(row, Figures { times, errors, .. }): (Row, &Figures)| {
+        let millis = |micros: u64| micros as f64 / 1000.0;
+        json!({
+            "operation": row.label().trim(),
+            "step": row.is_step(),
+            "count": times.len(),
+            "errors": errors,
+            "p50": millis(times.value_at_quantile(0.5)),
+            "p90": millis(times.value_at_quantile(0.9)),
+            "p99": millis(times.value_at_quantile(0.99)),
+            "max": millis(times.max()),
+        })
+    };
+    let tally = &run.tally;
+    let json = json!({
+        "operations": tally.operations(),
+        "failed": tally.errors(),
+        "abandoned": run.abandoned,
+        "late": tally.late,
+        "seconds": run.elapsed.as_secs_f64(),
+        "rows": tally.rows().map(row).collect::<Vec<_>>(),
+    });
+    format!("{json}\n")
 }
 
 /// Times are in milliseconds, failed operations included.
@@ -46,9 +75,7 @@ fn line(row: Row, Figures { times, errors, .. }: &Figures, elapsed: Duration) ->
     {
         let _ = write!(line, " {:9.2}", micros as f64 / 1000.0);
     }
-    let errors: Vec<_> = errors.iter().map(|(code, count)| format!("{count} x {code}")).collect();
-    let errors = if errors.is_empty() { "none".to_owned() } else { errors.join(", ") };
-    let _ = writeln!(line, "  {errors}");
+    let _ = writeln!(line, "  {}", if errors.is_empty() { "none".to_owned() } else { counts(errors) });
     line
 }
 
@@ -91,6 +118,17 @@ operation     count   rate/s    p50 ms    p90 ms    p99 ms    max ms  errors
 browse          100     10.0     50.02     90.05     99.01    100.03  1 x timeout
 ";
         assert_eq!(table(&tally(0), Duration::from_secs(10)), expected);
+    }
+
+    #[test]
+    fn the_same_can_be_had_as_json() {
+        let run = Run { tally: tally(0), elapsed: Duration::from_secs(10), was_full: false, abandoned: 0 };
+        let json: serde_json::Value = serde_json::from_str(&json(&run)).unwrap();
+        assert_eq!((&json["operations"], &json["failed"]), (&100.into(), &1.into()));
+        let browse = &json["rows"][0];
+        assert_eq!((&browse["operation"], &browse["step"]), (&"browse".into(), &false.into()));
+        assert_eq!(browse["errors"], json!({ "timeout": 1 }));
+        assert_eq!(browse["p50"], 50.015);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+/// So many operations that they never end.
+pub(super) const ENDLESS: u64 = u64::MAX;
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     rate: f64,
@@ -16,10 +19,13 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "write a number from 0.001 to 1000000".to_owned())
 }
 
-/// Reads a duration such as `90s` or `5m`.
+/// Reads a duration such as `90s` or `5m`, or `forever`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "forever" {
+        return Ok(Duration::MAX);
+    }
     let duration = humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| "write it as 90s, 5m or the like".to_owned())
+    duration.ok_or_else(|| "write it as 90s, 5m or the like, or forever".to_owned())
 }
 
 impl Schedule {
@@ -27,8 +33,11 @@ impl Schedule {
         Self { rate, duration }
     }
 
-    /// How many operations are due before the end; the first one is due at once.
+    /// How many operations are due before the end, or [`ENDLESS`]; the first one is due at once.
     pub(super) fn count(self) -> u64 {
+        if self.duration == Duration::MAX {
+            return ENDLESS;
+        }
         // Less a hair, for 0.1 a second and 30 seconds are not quite 3.
         (self.rate * self.duration.as_secs_f64() - 1e-6).ceil().max(1.0) as u64
     }
@@ -66,6 +75,7 @@ mod tests {
             assert_eq!(schedule.count(), count, "{rate}");
             assert!(schedule.due(count - 1) < Duration::from_secs(seconds));
         }
+        assert_eq!(Schedule::new(0.001, duration("forever").unwrap()).count(), ENDLESS);
         let schedule = Schedule::new(50.0, Duration::from_secs(10));
         assert_eq!([0, 1, 50].map(|number| schedule.due(number).as_millis()), [0, 20, 1000]);
     }

@@ -92,6 +92,12 @@ impl Figures {
     }
 }
 
+/// Ways to fail, and how many each way.
+pub(super) fn counts(errors: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<_> = errors.iter().map(|(code, count)| format!("{count} x {code}")).collect();
+    counts.join(", ")
+}
+
 #[derive(Debug)]
 pub(super) struct Tally {
     rows: BTreeMap<Row, Figures>,
@@ -129,6 +135,15 @@ impl Tally {
     /// The operations that failed.
     pub(super) fn errors(&self) -> u64 {
         self.whole().map(Figures::failed).sum()
+    }
+
+    /// How operations failed, and how many each way.
+    pub(super) fn codes(&self) -> String {
+        let mut codes = BTreeMap::new();
+        for (code, count) in self.whole().flat_map(|figures| &figures.errors) {
+            *codes.entry(code.clone()).or_default() += count;
+        }
+        counts(&codes)
     }
 
     fn whole(&self) -> impl Iterator<Item = &Figures> {

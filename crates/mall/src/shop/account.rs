@@ -16,6 +16,7 @@ pub(crate) struct Account {
 }
 
 /// What a shopper who is logged in sends along.
+#[derive(Clone)]
 pub(crate) struct Token(pub(super) HeaderValue);
 
 impl Account {
