@@ -9,7 +9,8 @@ ARGS ?=
 CARGO ?= cargo
 DENY = "$$(scripts/parts cargo-deny)"
 
-.PHONY: help setup parts build run observe demo load test check fmt lint deny docs docs-telemetry bench screenshots clean
+.PHONY: help setup parts build run observe demo load image kind-up kind-down kind-load jaeger \
+	test cluster-test check fmt lint lint-k8s deny docs docs-telemetry bench screenshots clean
 
 help: ## lists the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,8 +37,27 @@ demo: build ## one shopper goes through a running mall; prints each step and whe
 load: build ## many shoppers go through a running mall; prints what they waited for (ARGS="--users 50 --rate 50")
 	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- load $(ARGS)
 
+image: ## builds the container image mall:dev with Docker
+	docker build --tag mall:dev .
+
+kind-up: ## the mall in a Kubernetes cluster on this machine, in Docker (LINKERD=1 meshes it, MONITORING=1 adds Grafana)
+	@scripts/kind up
+
+kind-down: ## removes that cluster
+	@scripts/kind down
+
+kind-load: ## shoppers without end in that cluster; `scripts/kind load off` sends them home
+	@scripts/kind load
+
+jaeger: ## shows that cluster's traces at http://127.0.0.1:5000/ until Ctrl-C
+	@scripts/kind jaeger
+
 test: setup ## runs all tests; those whose part is missing say so and pass, unless MALL_TEST_REQUIRE names it
 	$(CARGO) test --workspace --locked
+
+cluster-test: setup ## tries the mall in the cluster that KUBECTL names, which has the images (KUBECTL="kubectl --context kind-mall")
+	@test -n "$(KUBECTL)" || { echo "KUBECTL names no cluster: make cluster-test KUBECTL=\"kubectl --context kind-mall\"" >&2; exit 2; }
+	KUBECTL="$(KUBECTL)" $(CARGO) test --locked -p mall --test cluster -- --nocapture
 
 check: fmt lint docs deny ## what must hold before a commit: format, clippy, documentation, dependencies
 
@@ -47,6 +67,9 @@ fmt: ## is the code formatted?
 lint: setup ## clippy on everything, and on the binary without the viewer; warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p mall --bins --no-default-features --locked -- -D warnings
+
+lint-k8s: ## checks every overlay with kubeconform, kube-score and checkov, and every script with shellcheck
+	@scripts/check-manifests
 
 docs: setup ## builds the documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
