@@ -98,6 +98,16 @@ impl Span {
         }
     }
 
+    /// Sets attributes of the current span, for whoever works within it and does not hold it.
+    pub fn annotate(attributes: &[KeyValue]) {
+        Context::map_current(|context| {
+            let span = context.span();
+            if span.is_recording() {
+                span.set_attributes(attributes.iter().cloned());
+            }
+        });
+    }
+
     /// Sets the name again, where it is known only later.
     pub fn rename(&self, name: impl Into<Cow<'static, str>>) {
         if self.own {

@@ -20,7 +20,7 @@ pub struct ClientLayer {
 }
 
 impl ClientLayer {
-    /// A layer for calls to `target`: a URL, `http://127.0.0.1:9000`, or a name, `user.rpc`.
+    /// A layer for calls to `target`: a URL, a name with its port, `127.0.0.1:9000`, or a name alone, `user.rpc`.
     pub fn new(target: &str) -> Self {
         let uri = target.parse::<Uri>().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or(target).trim_matches(['[', ']']);
@@ -28,6 +28,11 @@ impl ClientLayer {
         let mut target = vec![KeyValue::new(semconv::SERVER_ADDRESS, Arc::<str>::from(host))];
         target.extend(port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))));
         Self { target: target.into() }
+    }
+
+    /// What its spans and metrics say of the target.
+    pub fn target(&self) -> &[KeyValue] {
+        &self.target
     }
 }
 

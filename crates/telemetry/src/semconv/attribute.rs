@@ -3,10 +3,10 @@
 pub use opentelemetry_semantic_conventions::attribute::{
     CPU_MODE, DB_CLIENT_CONNECTION_POOL_NAME, DB_CLIENT_CONNECTION_STATE, DB_COLLECTION_NAME, DB_NAMESPACE,
     DB_OPERATION_NAME, DB_QUERY_SUMMARY, DB_QUERY_TEXT, DB_RESPONSE_STATUS_CODE, DB_SYSTEM_NAME, ERROR_TYPE, HOST_NAME,
-    HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT,
-    NETWORK_PROTOCOL_VERSION, PROCESS_PID, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME, SERVER_ADDRESS,
-    SERVER_PORT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, TELEMETRY_SDK_LANGUAGE, TELEMETRY_SDK_NAME,
-    TELEMETRY_SDK_VERSION, URL_PATH, URL_SCHEME,
+    HTTP_REQUEST_METHOD, HTTP_REQUEST_RESEND_COUNT, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PEER_ADDRESS,
+    NETWORK_PEER_PORT, NETWORK_PROTOCOL_VERSION, PROCESS_PID, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME,
+    SERVER_ADDRESS, SERVER_PORT, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, TELEMETRY_SDK_LANGUAGE,
+    TELEMETRY_SDK_NAME, TELEMETRY_SDK_VERSION, URL_PATH, URL_SCHEME,
 };
 
 /// Why something was dropped or refused; the metric says which reasons there are.
@@ -48,9 +48,10 @@ pub const ALL: &[(&str, &str)] = &[
     (ERROR_TYPE, "what went wrong, one word of a bounded set; absent where nothing did"),
     (HOST_NAME, "the machine or container"),
     (HTTP_REQUEST_METHOD, "`GET`, `POST`, ..; `_OTHER` for one that no standard knows"),
+    (HTTP_REQUEST_RESEND_COUNT, "how often the call was sent again, to another endpoint; absent where it was not"),
     (HTTP_RESPONSE_STATUS_CODE, "the status; absent where the client went away before there was one"),
     (HTTP_ROUTE, "the template of the path; absent where no route fits"),
-    (NETWORK_PEER_ADDRESS, "the address of whoever is connected"),
+    (NETWORK_PEER_ADDRESS, "the address of the other end of the connection"),
     (NETWORK_PEER_PORT, "its port"),
     (NETWORK_PROTOCOL_VERSION, "`1.0`, `1.1` or `2`"),
     (ORDER_STATE, "the state that an order came into"),

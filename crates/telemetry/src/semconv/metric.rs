@@ -123,6 +123,13 @@ metrics! {
     RPC_CLIENT_ACTIVE_CALLS = "mall.rpc.client.active_calls", "{call}", Kind::UpDownCounter,
         [RPC_SYSTEM_NAME, RPC_METHOD, SERVER_ADDRESS, SERVER_PORT],
         "Calls to peers that are under way";
+    RPC_CLIENT_RESENDS = "mall.rpc.client.resends", "{call}", Kind::Counter,
+        [SERVER_ADDRESS, SERVER_PORT, REASON],
+        "Calls to peers that were sent again: the first endpoint did not look at it, `unprocessed`, or broke before it \
+         answered, `broken`";
+    DISCOVERY_ENDPOINTS = "mall.discovery.endpoints", "{endpoint}", Kind::Gauge,
+        [SERVER_ADDRESS],
+        "Endpoints of a peer that are known by DNS or from Kubernetes";
     HTTP_SERVER_REQUEST_DURATION = standard::HTTP_SERVER_REQUEST_DURATION, "s", CALLS,
         [HTTP_REQUEST_METHOD, URL_SCHEME, HTTP_ROUTE, HTTP_RESPONSE_STATUS_CODE, ERROR_TYPE],
         "How long requests to this API took";

@@ -44,9 +44,9 @@ pub const ALL: &[Span] = &[
         name: "{rpc.method}",
         kind: SpanKind::Client,
         required: &[RPC_SYSTEM_NAME, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, SERVER_ADDRESS],
-        optional: &[SERVER_PORT, ERROR_TYPE],
+        optional: &[SERVER_PORT, NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT, HTTP_REQUEST_RESEND_COUNT, ERROR_TYPE],
         error: "every code but OK",
-        about: "A gRPC call to a peer, as its caller sees it.",
+        about: "A gRPC call to a peer, as its caller sees it: one span, however many endpoints were tried.",
     },
     Span {
         name: "{db.query.summary}",

@@ -1,0 +1,130 @@
+//! The pods of a Service, by watching its EndpointSlices.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::OnceCell;
+
+use crate::endpoints::Publisher;
+use crate::outage::{Outage, Waits};
+use crate::target::Service;
+
+mod slices;
+
+/// The environment variable that says in which zone this process runs: where hints say so, it calls the endpoints that
+/// serve this zone. A Deployment sets it from its pod's label `topology.kubernetes.io/zone`.
+pub const ZONE: &str = "MALL_ZONE";
+
+/// The label by which a slice says which Service it is of.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// How long one watch lasts, in seconds. A server that is gone without a word is found out when it ends.
+const WATCH: u32 = 60;
+
+/// How long to wait between tries to reach the API server.
+fn waits() -> Waits {
+    Waits::new(Duration::from_millis(200), Duration::from_secs(5))
+}
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.wait())
+    }
+}
+
+impl Backoff for Waits {
+    fn reset(&mut self) {
+        Self::reset(self);
+    }
+}
+
+/// The client of the API server, made once for the process when it is first needed.
+async fn client() -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+    static CLIENT: OnceCell<Client> = OnceCell::const_new();
+    let client = CLIENT.get_or_try_init(async || {
+        let mut config = kube::Config::infer().await?;
+        config.connect_timeout = Some(Duration::from_secs(5));
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Client::try_from(config)?)
+    });
+    client.await.cloned()
+}
+
+/// Publishes the pods of `service`. While the API server is away, those that were known last stay.
+pub(crate) async fn follow(service: Service, publisher: Publisher) {
+    let (mut outage, mut waits) = (Outage::default(), waits());
+    let client = loop {
+        match client().await {
+            Ok(client) => break client,
+            Err(error) => {
+                if outage.is_told() {
+                    let error = &*error as &dyn std::error::Error;
+                    tracing::warn!(
+                        peer = publisher.target(),
+                        error,
+                        "there is no access to the API server: mount a service account's token (kustomize/components/discovery)"
+                    );
+                }
+                tokio::time::sleep(waits.wait()).await;
+            }
+        }
+    };
+    let zone = std::env::var(ZONE).ok().filter(|zone| !zone.is_empty());
+    match follow_by(client, service, zone, publisher).await {}
+}
+
+async fn follow_by(client: Client, service: Service, zone: Option<String>, publisher: Publisher) -> Infallible {
+    let api: Api<EndpointSlice> = Api::namespaced(client, &service.namespace);
+    let config = watcher::Config::default().labels(&format!("{SERVICE_NAME}={}", service.name)).timeout(WATCH);
+    let mut events = pin!(watcher(api, config).backoff(waits()));
+    let mut outage = Outage::default();
+    let (mut slices, mut listed) = (BTreeMap::new(), BTreeMap::new());
+    loop {
+        let Some(event) = events.next().await else { unreachable!("a watcher goes on for ever") };
+        match event {
+            Ok(Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(Event::InitApply(slice)) => {
+                listed.insert(slice.name_any(), slice);
+                continue;
+            }
+            // Only now is what was known before out of date.
+            Ok(Event::InitDone) => slices = std::mem::take(&mut listed),
+            Ok(Event::Apply(slice)) => {
+                slices.insert(slice.name_any(), slice);
+            }
+            Ok(Event::Delete(slice)) => {
+                slices.remove(&slice.name_any());
+            }
+            Err(error) => {
+                if outage.is_told() {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        peer = publisher.target(),
+                        error,
+                        "EndpointSlices cannot be watched; the last known endpoints stay"
+                    );
+                }
+                continue;
+            }
+        }
+        if outage.is_over() {
+            tracing::info!(peer = publisher.target(), "EndpointSlices can be watched again");
+        }
+        publisher.publish(slices::endpoints(slices.values(), &service.port, zone.as_deref()));
+    }
+}
+
+#[cfg(test)]
+mod tests;
