@@ -38,7 +38,7 @@ pub struct Gateway {
 impl Gateway {
     /// Takes both addresses, so that a taken port is known before anything else is begun. The upstream may be down.
     pub async fn bind(api: Api, config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
-        let channel = rpc::client::connect(&config.upstream)?;
+        let channel = rpc::client::connect(&config.upstream);
         let listener = rpc::listen(config.listen).await?;
         let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
         let router = api

@@ -222,7 +222,7 @@ mod tests {
             for (key, name) in service.calls {
                 let target = &shown[key.split_once('.').unwrap().0]["target"];
                 let peer = find(name).unwrap().configure(&Sources::default()).unwrap().section.addresses()[0].1;
-                assert_eq!(*target, format!("http://127.0.0.1:{}", peer.port()), "{}", service.name);
+                assert_eq!(*target, format!("direct:///127.0.0.1:{}", peer.port()), "{}", service.name);
             }
         }
         let count = ports.len();

@@ -13,14 +13,6 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A peer's address is no URL.
-    #[error("`{target}` is not the address of a service: write it as http://HOST:PORT")]
-    Target {
-        /// What the configuration says.
-        target: String,
-        /// What is wrong with it.
-        source: tonic::transport::Error,
-    },
     /// The server broke while it was running.
     #[error("serve gRPC")]
     Serve(#[from] tonic::transport::Error),

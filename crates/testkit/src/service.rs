@@ -97,7 +97,7 @@ pub fn pool() -> db::PoolConfig {
 
 /// How to call the service at `address`.
 pub fn client(address: SocketAddr) -> rpc::client::Config {
-    rpc::client::Config { target: format!("http://{address}"), timeout: PATIENCE, ..Default::default() }
+    rpc::client::Config { target: address.into(), timeout: PATIENCE, ..Default::default() }
 }
 
 /// A service at work in this process.
@@ -118,7 +118,7 @@ impl<E: std::error::Error + Send + 'static> Running<E> {
         lifecycle: Lifecycle,
         serve: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> Self {
-        let channel = rpc::client::connect(&client(address)).expect("a channel");
+        let channel = rpc::client::connect(&client(address));
         Self { channel, address, lifecycle, served: tokio::spawn(serve) }
     }
 

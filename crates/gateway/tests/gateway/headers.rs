@@ -42,7 +42,7 @@ async fn only_what_is_listed_reaches_the_service() {
     names.retain(|name| !["traceparent", "tracestate", "baggage"].contains(name));
     assert_eq!(names, ours);
     assert_eq!(seen["te"], "trailers");
-    assert!(seen["user-agent"].to_str().unwrap().starts_with("tonic/"), "{seen:?}");
+    assert!(seen["user-agent"].to_str().unwrap().starts_with("grpc-mall/"), "{seen:?}");
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Running {
 pub(crate) async fn start_without_upstream(target: SocketAddr, change: impl FnOnce(&mut Config)) -> Running {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config { listen: any, admin: any, ..Config::default() };
-    config.upstream.target = format!("http://{target}");
+    config.upstream.target = target.into();
     change(&mut config);
     let lifecycle = Lifecycle::new();
     let gateway = Gateway::bind(Api::User, config, lifecycle.clone()).await.unwrap();

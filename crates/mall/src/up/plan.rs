@@ -159,7 +159,7 @@ impl Plan {
         let mut settings: Vec<_> = member.addresses.iter().map(|(key, at)| (*key, at.to_string())).collect();
         settings.extend(member.service.alone.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let peers = member.service.calls.iter().filter_map(|(key, name)| Some((*key, self.find(name)?)));
-        settings.extend(peers.map(|(key, peer)| (key, format!("http://{}", peer.main()))));
+        settings.extend(peers.map(|(key, peer)| (key, format!("direct:///{}", peer.main()))));
         if member.service.is_domain() {
             let domain = member.service.name.trim_end_matches(".rpc");
             let database = match postgres {
