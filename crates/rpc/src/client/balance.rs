@@ -149,7 +149,7 @@ impl Balance {
                 Err(Unanswered::Unsent(_, Some(source))) if rounds >= ROUNDS => {
                     return Err(Failure::Broken { address: peer.address.clone(), source });
                 }
-                Err(Unanswered::Unsent(request, _)) => request,
+                Err(Unanswered::Unsent(request, _)) => *request,
                 Err(Unanswered::Sent(source)) => {
                     let fate = Fate::of(&source);
                     let again = match fate {

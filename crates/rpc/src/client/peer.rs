@@ -114,7 +114,7 @@ impl Peer {
         let (answer, mut call) = {
             let mut state = self.state();
             let State { link: Link::Up(line), cost, .. } = &mut *state else {
-                return Err(Unanswered::Unsent(request, None));
+                return Err(Unanswered::Unsent(Box::new(request), None));
             };
             cost.begin();
             tried.last = Some(Arc::clone(&line.attributes));
@@ -128,7 +128,7 @@ impl Peer {
             Err(mut error) => match error.take_message() {
                 Some(request) => {
                     call.ended = true;
-                    Err(Unanswered::Unsent(request, Some(error.into_error())))
+                    Err(Unanswered::Unsent(Box::new(request), Some(error.into_error())))
                 }
                 None => Err(Unanswered::Sent(call.broken(error))),
             },
@@ -215,7 +215,7 @@ impl Tried {
 #[derive(Debug)]
 pub(super) enum Unanswered {
     /// It is still here, because the connection ended before it was its turn.
-    Unsent(Request<Outgoing>, Option<hyper::Error>),
+    Unsent(Box<Request<Outgoing>>, Option<hyper::Error>),
     Sent(hyper::Error),
 }
 
