@@ -392,3 +392,48 @@ async fn a_call_that_was_not_looked_at_goes_elsewhere_whatever_it_does() {
     assert!(refused.load(Ordering::SeqCst) > 0);
     assert_eq!(server.calls(), 20);
 }
+
+/// A server that takes one call at a time on a connection, and ends as soon as it has one and a little later; it answers
+/// that call then.
+async fn narrow() -> (SocketAddr, Arc<AtomicUsize>) {
+    let (listener, taken) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(AtomicUsize::new(0)));
+    let (address, count) = (listener.local_addr().unwrap(), taken.clone());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        let mut connection =
+            h2::server::Builder::new().max_concurrent_streams(1).handshake::<_, bytes::Bytes>(stream).await.unwrap();
+        let (_request, mut respond) = connection.accept().await.unwrap().unwrap();
+        count.fetch_add(1, Ordering::SeqCst);
+        let _ = timeout(Duration::from_millis(300), connection.accept()).await;
+        connection.graceful_shutdown();
+        let _ = timeout(Duration::from_millis(300), connection.accept()).await;
+        let answer = tonic::codegen::http::Response::builder().header("grpc-status", "5").body(()).unwrap();
+        respond.send_response(answer, true).unwrap();
+        while let Some(Ok(_)) = connection.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (address, taken)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_for_its_turn_when_its_endpoint_ends_goes_elsewhere_whatever_it_does() {
+    let server = Server::start().await;
+    let (narrow, taken) = narrow().await;
+    let (client, endpoints) = channel(Some([narrow.into()].into()));
+    let call = || {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.register(RegisterRequest::default()).await })
+    };
+    let first = call();
+    until("the first call is there", || taken.load(Ordering::SeqCst) == 1).await;
+    let waiting = [call(), call(), call()];
+    sleep(Duration::from_millis(100)).await;
+    endpoints.send_replace(Some([narrow.into(), server.address.into()].into()));
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(first.await.unwrap().unwrap_err().code(), Code::NotFound, "the call in flight is finished where it was");
+    assert_eq!((taken.load(Ordering::SeqCst), server.calls()), (1, 3));
+}

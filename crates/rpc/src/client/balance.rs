@@ -25,7 +25,7 @@ use tower::retry::budget::{Budget as _, TpsBudget};
 use super::Config;
 use super::failure::{Failure, Fate};
 use super::method::Method;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Taken};
 use super::peer::{Keeping, Peer, Tried, Unanswered};
 use crate::deadline;
 
@@ -66,8 +66,21 @@ impl fmt::Debug for Balance {
     }
 }
 
-/// A call that may be sent once more.
-type Copy = (Parts, Bytes);
+/// A call that may be sent once more, and whether the last connection took it.
+#[derive(Debug)]
+struct Spare {
+    head: Parts,
+    message: Bytes,
+    taken: Taken,
+}
+
+impl Spare {
+    fn request(&mut self) -> Request<Outgoing> {
+        self.taken = Taken::default();
+        let body = Outgoing::Message(self.message.clone(), self.taken.clone());
+        Request::from_parts(self.head.clone(), body)
+    }
+}
 
 impl Balance {
     /// Follows `endpoints` for as long as it is kept.
@@ -130,13 +143,13 @@ impl Balance {
         let method = Method::at(request.uri().path());
         tried.is_traced = method.is_some();
         let (head, body) = request.into_parts();
-        let (body, copy): (_, Option<Copy>) = if method.is_some() {
+        let (mut request, mut spare) = if method.is_some() {
             let message = body.collect().await.map_err(Failure::Message)?.to_bytes();
-            (Outgoing::Message(Some(message.clone())), Some((head.clone(), message)))
+            let mut spare = Spare { head, message, taken: Taken::default() };
+            (spare.request(), Some(spare))
         } else {
-            (Outgoing::Stream(body), None)
+            (Request::from_parts(head, Outgoing::Stream(body)), None)
         };
-        let mut request = Request::from_parts(head, body);
         self.budget.deposit();
         let mut avoided = None;
         let mut rounds = 0;
@@ -151,19 +164,21 @@ impl Balance {
                 }
                 Err(Unanswered::Unsent(request, _)) => *request,
                 Err(Unanswered::Sent(source)) => {
-                    let fate = Fate::of(&source);
+                    let fate = match Fate::of(&source) {
+                        Fate::Broken if spare.as_ref().is_some_and(|spare| !spare.taken.is_so()) => Fate::Unprocessed,
+                        fate => fate,
+                    };
                     let again = match fate {
                         Fate::Unprocessed | Fate::Refused => true,
                         Fate::Broken => method.is_some_and(|it| it.is_idempotent) && self.budget.withdraw(),
                         Fate::BrokenOff => false,
                     };
-                    let copy = copy.clone().filter(|_| again && tried.resent + 1 < SENDS);
-                    let Some((head, message)) = copy else {
+                    let Some(spare) = spare.as_mut().filter(|_| again && tried.resent + 1 < SENDS) else {
                         return Err(Failure::Broken { address: peer.address.clone(), source });
                     };
                     tried.resent += 1;
                     self.count(fate);
-                    Request::from_parts(head, Outgoing::Message(Some(message)))
+                    spare.request()
                 }
             };
             avoided = Some(peer);
