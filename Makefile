@@ -38,7 +38,7 @@ load: build ## many shoppers go through a running mall; prints what they waited 
 	@$(CARGO) run --quiet --locked --profile $(PROFILE) -p mall -- load $(ARGS)
 
 image: ## builds the container image mall:dev with Docker
-	docker build --tag mall:dev .
+	docker buildx build --load --tag mall:dev .
 
 kind-up: ## the mall in a Kubernetes cluster on this machine, in Docker (LINKERD=1 meshes it, MONITORING=1 adds Grafana)
 	@scripts/kind up
