@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
+use testkit::eventually;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
 
 use crate::kubectl::Cluster;
@@ -14,8 +14,6 @@ const JOB: &str = "shoppers";
 /// Shoppers at work.
 pub(crate) struct Load<'a> {
     cluster: &'a Cluster,
-    lines: Lines<BufReader<ChildStdout>>,
-    _logs: Child,
 }
 
 /// What became of them.
@@ -49,21 +47,26 @@ impl<'a> Load<'a> {
         let made = cluster.try_kubectl(&["apply", "--filename", "-"], &job.to_string()).await;
         assert!(made.ok, "{}", made.err);
         cluster.kubectl(&["wait", "--for=jsonpath={.status.ready}=1", &format!("job/{JOB}"), "--timeout=60s"]).await;
-        let mut logs = cluster.follow(&format!("job/{JOB}"));
-        let lines = BufReader::new(logs.stdout.take().expect("a pipe")).lines();
-        let mut load = Self { cluster, lines, _logs: logs };
         // They say how far they are every ten seconds.
-        let begun = timeout(Duration::from_secs(60), load.lines.next_line()).await;
-        assert!(matches!(begun, Ok(Ok(Some(_)))), "the shoppers say nothing");
-        load
+        eventually("shoppers who have begun", async || {
+            let said = cluster.try_kubectl(&["logs", &format!("job/{JOB}")], "").await.out;
+            said.contains(" operations, ").then_some(())
+        })
+        .await;
+        Self { cluster }
     }
 
     /// Calls them home, and waits for the last.
-    pub(crate) async fn stop(mut self) -> Outcome {
+    pub(crate) async fn stop(self) -> Outcome {
+        // From now on, for what was followed from the beginning would have ended with the API server.
+        let mut logs = self.cluster.follow(&format!("job/{JOB}"));
+        let mut lines = BufReader::new(logs.stdout.take().expect("a pipe")).lines();
+        let first = timeout(Duration::from_secs(60), lines.next_line()).await;
+        assert!(matches!(first, Ok(Ok(Some(_)))), "the shoppers have said nothing");
         self.cluster.kubectl(&["delete", "job", JOB, "--wait=false"]).await;
         let mut text = String::new();
         let mut figures = Value::Null;
-        while let Ok(Ok(Some(line))) = timeout(Duration::from_secs(60), self.lines.next_line()).await {
+        while let Ok(Ok(Some(line))) = timeout(Duration::from_secs(60), lines.next_line()).await {
             text.push_str(&line);
             text.push('\n');
             figures = serde_json::from_str(&line).unwrap_or(figures);

@@ -8,8 +8,8 @@ use testkit::exposition;
 use crate::kubectl::{Cluster, SERVICES, mall, name};
 use crate::load::Load;
 
-/// The gRPC services, and the admin port of each.
-const RPCS: [(&str, u16); 4] = [("user-rpc", 19000), ("product-rpc", 19001), ("order-rpc", 19002), ("pay-rpc", 19003)];
+/// The gRPC services that shoppers keep busy, who log in once, and the admin port of each.
+const BUSY: [(&str, u16); 3] = [("product-rpc", 19001), ("order-rpc", 19002), ("pay-rpc", 19003)];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_restarts_and_nobody_notices() {
@@ -32,13 +32,13 @@ async fn services_scale_and_lose_a_pod_and_each_replica_has_its_share() {
     scale(&cluster, 3).await;
     // By now each is found; what follows is measured over as long again.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let shares = join_all(RPCS.map(|(service, admin)| shares(&cluster, service, admin))).await;
-    // pay.rpc is asked by one in five alone, so its numbers are small; the others' are not.
-    for (service, shares) in RPCS.iter().zip(&shares).map(|((service, _), shares)| (service, shares)) {
+    let shares = join_all(BUSY.map(|(service, admin)| shares(&cluster, service, admin))).await;
+    for ((service, _), shares) in BUSY.iter().zip(&shares) {
         eprintln!("{service}: calls of each replica {shares:?}");
         let fair = shares.iter().sum::<f64>() / 3.0;
-        assert_eq!(shares.len(), 3, "{service}: {shares:?}");
-        assert!(shares.iter().all(|share| *share >= fair / 3.0), "{service} is not spread: {shares:?}");
+        // By chance and by load they differ; left out is none.
+        let spread = shares.len() == 3 && fair > 1.0 && shares.iter().all(|share| *share >= fair / 3.0);
+        assert!(spread, "{service} is not spread: {shares:?}");
     }
     for service in SERVICES {
         let pods = cluster.pods(service).await;
