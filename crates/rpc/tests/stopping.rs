@@ -72,9 +72,8 @@ async fn start(lame_duck: Duration) -> Running {
 
 impl Running {
     fn channel(&self) -> rpc::Channel {
-        let target = format!("http://{}", self.address);
+        let target = self.address.into();
         rpc::client::connect(&rpc::client::Config { target, timeout: Duration::from_secs(20), ..Default::default() })
-            .unwrap()
     }
 
     async fn readiness(&self) -> String {

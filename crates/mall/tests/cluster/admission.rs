@@ -22,8 +22,16 @@ async fn every_overlay_is_accepted_strictly_and_violates_no_standard() {
         let built = cluster.kubectl(&["kustomize", &path.display().to_string()]).await;
         let built = built.replace("namespace: mall\n", &format!("namespace: {FITTING_ROOM}\n"));
         let arguments = [
-            "apply", "--server-side", "--dry-run=server", "--validate=strict", "--field-manager=fitting-room",
-            "--force-conflicts", "--namespace", FITTING_ROOM, "--filename", "-",
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "--field-manager=fitting-room",
+            "--force-conflicts",
+            "--namespace",
+            FITTING_ROOM,
+            "--filename",
+            "-",
         ];
         let said = cluster.try_kubectl(&arguments, &built).await;
         let objects = built.matches("\nkind: ").count();

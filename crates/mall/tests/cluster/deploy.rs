@@ -18,7 +18,8 @@ async fn the_trace_of_an_order_is_whole_and_says_which_pods_made_it() {
     let id = trace_of(cluster.deployed, "order");
     let jaeger = cluster.forward("jaeger", 16686).await;
     let answer = eventually("the trace of the order in Jaeger", async || {
-        let request = Request::get(format!("{}/api/traces/{id}", jaeger.url())).body(Default::default()).expect("a URL");
+        let request =
+            Request::get(format!("{}/api/traces/{id}", jaeger.url())).body(Default::default()).expect("a URL");
         let answer = Client::default().try_send(request).await.ok()?;
         let answer = (answer.status() == 200).then(|| json(&answer))?;
         // The three processes send theirs in their own time.

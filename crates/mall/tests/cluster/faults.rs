@@ -115,7 +115,8 @@ async fn a_trace_arrives(cluster: &Cluster) {
 
 /// Rows of a statement in one of the databases.
 async fn rows(cluster: &Cluster, database: &str, statement: &str) -> Vec<String> {
-    let psql = ["exec", "postgres-0", "--", "psql", "--host=/tmp", "--username=postgres", "--no-align", "--tuples-only"];
+    let psql =
+        ["exec", "postgres-0", "--", "psql", "--host=/tmp", "--username=postgres", "--no-align", "--tuples-only"];
     let text = cluster.kubectl(&[&psql[..], &["--dbname", database, "--command", statement]].concat()).await;
     text.lines().map(str::to_owned).collect()
 }
@@ -129,7 +130,8 @@ async fn orders(cluster: &Cluster) -> u64 {
 async fn disagreement(cluster: &Cluster) -> Option<String> {
     let unfinished = rows(cluster, "order", "select id from orders where status in (3, 5)").await;
     let untold = rows(cluster, "pay", "select payment_id from outbox").await;
-    let paid = "select id || ' by ' || payment_id from orders where status in (1, 2) and payment_id is not null order by id";
+    let paid =
+        "select id || ' by ' || payment_id from orders where status in (1, 2) and payment_id is not null order by id";
     let paid = rows(cluster, "order", paid).await;
     let settled = rows(cluster, "pay", "select oid || ' by ' || id from payments where status = 1 order by oid").await;
     let held = "select order_id || ' has ' || quantity from reservations where not released order by order_id";
@@ -137,5 +139,6 @@ async fn disagreement(cluster: &Cluster) -> Option<String> {
     let placed = "select id || ' has ' || quantity from orders where status in (0, 1, 2) order by id";
     let placed = rows(cluster, "order", placed).await;
     let agree = unfinished.is_empty() && untold.is_empty() && paid == settled && held == placed;
-    (!agree).then(|| json!({ "unfinished": unfinished, "untold": untold, "paid": paid, "settled": settled }).to_string())
+    (!agree)
+        .then(|| json!({ "unfinished": unfinished, "untold": untold, "paid": paid, "settled": settled }).to_string())
 }

@@ -34,7 +34,11 @@ impl<'a> Load<'a> {
         template["spec"]["restartPolicy"] = json!("Never");
         let container = &mut template["spec"]["containers"][0];
         container["args"] = json!([
-            "load", "--json", "--users=20", "--duration=forever", "--wait=60s",
+            "load",
+            "--json",
+            "--users=20",
+            "--duration=forever",
+            "--wait=60s",
             format!("--rate={rate}"),
             "--mix=browse=50,order=30,pay=20",
         ]);
