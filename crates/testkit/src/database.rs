@@ -64,8 +64,11 @@ pub async fn on_each(migrations: impl Into<Arc<Migrations>>, test: impl AsyncFn(
 ///
 /// Panics if the database cannot be made.
 pub async fn on_sqlite(migrations: impl Into<Arc<Migrations>>, test: impl AsyncFn(Database)) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let directory = TempDir::new().expect("a temporary directory");
-    let database = Database::new(format!("sqlite:{}", directory.path().join("test.db").display()));
+    // Metrics know a database by the name of its file alone.
+    let file = format!("test{}.db", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let database = Database::new(format!("sqlite:{}", directory.path().join(file).display()));
     database.pool.migrate(migrations).await.expect("migrate SQLite");
     test(database).await;
 }
