@@ -32,7 +32,8 @@ impl Patience {
                 Err(error) if passing(&error) && start.elapsed() + wait <= self.wait => error,
                 done => return done,
             };
-            let left = humantime::format_duration(Duration::from_secs((self.wait - start.elapsed()).as_secs()));
+            let left = self.wait.saturating_sub(start.elapsed());
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
             let _ = writeln!(std::io::stderr(), "{error:#}; trying again, for {left} more at most");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);

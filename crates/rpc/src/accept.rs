@@ -1,5 +1,6 @@
 //! Taking connections, to the last one that a client believes it has.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,9 +31,19 @@ pub async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 pub fn last(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     let listener = listener.into_std();
     std::iter::from_fn(move || {
-        let (stream, peer) = listener.as_ref().ok()?.accept().ok()?;
-        stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).ok()?;
-        Some((TcpStream::from_std(stream).ok()?, peer))
+        loop {
+            match listener.as_ref().ok()?.accept() {
+                Ok((stream, peer)) => {
+                    if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                        let _ = stream.set_nodelay(true);
+                        return Some((stream, peer));
+                    }
+                }
+                // Whoever it was is gone again; others may wait behind.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(_) => return None,
+            }
+        }
     })
 }
 

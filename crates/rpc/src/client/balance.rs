@@ -157,7 +157,7 @@ impl Balance {
             rounds += 1;
             let peer = self.pick(avoided.as_ref()).await?;
             address(&mut request, &peer.authority, until, tried.resent);
-            request = match peer.send(request, tried).await {
+            request = match peer.send(request, until, tried).await {
                 Ok(answer) => return Ok(answer.map(Body::new)),
                 Err(Unanswered::Unsent(_, Some(source))) if rounds >= ROUNDS => {
                     return Err(Failure::Broken { address: peer.address.clone(), source });
@@ -169,7 +169,9 @@ impl Balance {
                         fate => fate,
                     };
                     let again = match fate {
-                        Fate::Unprocessed | Fate::Refused => true,
+                        Fate::Unprocessed => true,
+                        // It has too much to do as it is.
+                        Fate::Refused => self.budget.withdraw(),
                         Fate::Broken => method.is_some_and(|it| it.is_idempotent) && self.budget.withdraw(),
                         Fate::BrokenOff => false,
                     };

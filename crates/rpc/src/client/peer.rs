@@ -109,6 +109,7 @@ impl Peer {
     pub(super) async fn send(
         self: &Arc<Self>,
         request: Request<Outgoing>,
+        until: Instant,
         tried: &mut Tried,
     ) -> Result<Response<Incoming>, Unanswered> {
         let (answer, mut call) = {
@@ -118,7 +119,7 @@ impl Peer {
             };
             cost.begin();
             tried.last = Some(Arc::clone(&line.attributes));
-            (line.sender.try_send_request(request), Call { peer: self, began: Instant::now(), ended: false })
+            (line.sender.try_send_request(request), Call { peer: self, began: Instant::now(), until, ended: false })
         };
         match answer.await {
             Ok(answer) => {
@@ -223,6 +224,8 @@ pub(super) enum Unanswered {
 struct Call<'a> {
     peer: &'a Arc<Peer>,
     began: Instant,
+    /// The call's deadline.
+    until: Instant,
     ended: bool,
 }
 
@@ -255,6 +258,10 @@ impl Drop for Call<'_> {
         cost.end();
         if !self.ended {
             cost.given_up(now.saturating_duration_since(self.began), now);
+            // Not by whoever asked: by the deadline. A peer that is silent must not be tried again and again.
+            if now >= self.until {
+                cost.failed(now);
+            }
         }
     }
 }
