@@ -9,11 +9,13 @@ use crate::promql;
 use crate::rules::{checkout, files};
 use crate::table::metrics;
 
-/// Panels that stay empty: nothing is refused, lost or short of connections here. The metrics and labels that they ask for
+/// Panels that stay empty: nothing is refused, lost, sent again or short of connections here, and all addresses are given. The metrics and labels that they ask for
 /// must be there all the same.
-const QUIET: [(&str, &str); 5] = [
+const QUIET: [(&str, &str); 7] = [
     ("mall-overview", "Refused"),
     ("mall-service", "Refused"),
+    ("mall-service", "Calls sent again"),
+    ("mall-service", "Endpoints of others"),
     ("mall-database", "Statements that fail"),
     ("mall-database", "Waits in vain"),
     ("mall-telemetry", "Lost"),

@@ -25,9 +25,10 @@ const SELDOM: [(&str, &[&str]); 4] = [
     ("job_exporter_reason:collector_lost_spans:rate5m", &["exporter", "job", "reason"]),
 ];
 
-/// Metrics of ours that are there only once something has gone wrong, or have a label only then: what docs/telemetry.md says
+/// Metrics of ours that are there only once something has gone wrong or in a cluster, or have a label only then: what docs/telemetry.md says
 /// of them is taken for true.
-const DOCUMENTED: [&str; 1] = ["db_client_operation_duration_seconds_count"];
+const DOCUMENTED: [&str; 3] =
+    ["db_client_operation_duration_seconds_count", "mall_discovery_endpoints", "mall_rpc_client_resends_total"];
 
 /// Shoppers come and go for ever: each round registers, logs in, browses, orders and pays.
 async fn shoppers(data: &Path) {

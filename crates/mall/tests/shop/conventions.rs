@@ -18,8 +18,9 @@ use testkit::process::{Mall, Signal};
 
 use crate::support::{Customer, Faults, mall, number, told_to};
 
-/// What needs more of a crowd than a test of everything makes; the tests of `db` see it.
-const SELDOM: [&str; 1] = [semconv::DB_WAIT];
+/// What needs more of a crowd than a test of everything makes, a connection that breaks at the right moment, or a cluster; the
+/// tests of `db`, `rpc` and `discovery` see to it.
+const SELDOM: [&str; 3] = [semconv::DB_WAIT, metric::RPC_CLIENT_RESENDS.name, metric::DISCOVERY_ENDPOINTS.name];
 
 /// Uses everything once: what goes well, what is refused, and what is taken up again later.
 async fn use_all(mall: &Mall, faults: &Faults) {
