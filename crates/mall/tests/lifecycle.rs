@@ -145,7 +145,7 @@ impl Serving {
             .args(["serve", "user.rpc"])
             .current_dir(dir)
             .env("MALL__SERVER__LISTEN", "127.0.0.1:0")
-            .env("MALL__SERVER__ADMIN", &admin)
+            .env("MALL__SERVER__ADMIN", admin.to_string())
             .env("MALL__DATABASE", database)
             .env("MALL__TELEMETRY__DISABLED", "true")
             .stdin(std::process::Stdio::null())
@@ -153,7 +153,7 @@ impl Serving {
             .stdout(file)
             .spawn()
             .unwrap();
-        Self { child, admin: admin.parse().unwrap(), log }
+        Self { child, admin, log }
     }
 
     fn log(&self) -> String {

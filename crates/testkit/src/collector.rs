@@ -78,7 +78,7 @@ impl Builder {
         if !self.variables.iter().any(|(name, _)| name == "COLLECTOR_STORAGE") {
             self = self.storage(storage.path());
         }
-        let [grpc, http, metrics, health, own] = std::array::from_fn(|_| ports::free());
+        let [grpc, http, metrics, health, own] = std::array::from_fn(|_| ports::free().to_string());
         for (name, address) in [
             ("COLLECTOR_OTLP_GRPC", &grpc),
             ("COLLECTOR_OTLP_HTTP", &http),

@@ -29,7 +29,7 @@ pub async fn start() -> Option<Jaeger> {
 /// Starts Jaeger with more variables; k8s/jaeger/config.yaml says which there are.
 pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Option<Jaeger> {
     let program = part::find("jaeger")?;
-    let [query, query_grpc, grpc, http, health] = std::array::from_fn(|_| ports::free());
+    let [query, query_grpc, grpc, http, health] = std::array::from_fn(|_| ports::free().to_string());
     let ui_config = part::checkout("k8s/jaeger/ui.json").display().to_string();
     // Without its pages it shows a placeholder; only a browser needs them.
     let pages = part::path("jaeger-ui").map(|path| path.display().to_string()).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::collector::{self, Collector};
 use crate::jaeger::{self, Jaeger};
+use crate::ports;
 use crate::prometheus::{self, Prometheus};
 
 /// The three, running; they go when this is dropped.
@@ -55,7 +56,7 @@ impl Builder {
     ///
     /// Panics if one is required but missing, or does not start.
     pub async fn start(self) -> Option<Observe> {
-        let address = prometheus::free();
+        let address = ports::free().to_string();
         let max_traces = self.max_traces.to_string();
         let url = format!("http://{address}");
         let jaeger = jaeger::start_with(&[("JAEGER_PROMETHEUS", &url), ("JAEGER_MAX_TRACES", &max_traces)]).await?;

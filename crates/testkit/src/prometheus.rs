@@ -45,12 +45,7 @@ pub struct Sample {
 ///
 /// Panics if it is required but missing, or does not start.
 pub async fn start(targets: &[(&str, &str)]) -> Option<Prometheus> {
-    start_at(&free(), targets).await
-}
-
-/// An address for [`start_at`].
-pub(crate) fn free() -> String {
-    ports::free()
+    start_at(&ports::free().to_string(), targets).await
 }
 
 pub(crate) async fn start_at(address: &str, targets: &[(&str, &str)]) -> Option<Prometheus> {

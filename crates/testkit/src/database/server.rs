@@ -1,7 +1,6 @@
 //! A throw-away PostgreSQL server that does not outlive the test process, however that ends.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::part;
+use crate::{part, ports};
 
 /// Follows orders, one a line, and answers each with an exit code; when the pipe closes, because the server was dropped
 /// or because the test process is gone, it ends the server and removes the data. Then nobody reads what it writes: it
@@ -83,7 +82,7 @@ impl Server {
         for entry in data.read_dir().map_err(text)? {
             own(owner, &entry.map_err(text)?.path())?;
         }
-        server.run_on_free_port()?;
+        server.run()?;
         Ok(server)
     }
 
@@ -124,7 +123,7 @@ impl Server {
             answers: BufReader::new(answers),
             keeper,
             log: Mutex::new(log),
-            port: 0,
+            port: ports::free().port(),
         })
     }
 
@@ -134,21 +133,6 @@ impl Server {
         let mut answer = String::new();
         self.answers.read_line(&mut answer).map_err(text)?;
         if answer.trim() == "0" { Ok(()) } else { Err(format!("{order}: {}", self.last_words())) }
-    }
-
-    /// A free port may be taken by somebody else before the server has it.
-    fn run_on_free_port(&mut self) -> Result<(), String> {
-        let mut done = Err(String::new());
-        for _ in 0..5 {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(text)?;
-            self.port = listener.local_addr().map_err(text)?.port();
-            drop(listener);
-            done = self.run();
-            if done.is_ok() {
-                break;
-            }
-        }
-        done
     }
 
     fn run(&mut self) -> Result<(), String> {
