@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::endpoints::{Doubt, Publisher};
-use crate::outage::{Outage, Waits};
+use crate::outage::Outage;
 use crate::target::Address;
 
 /// When a name is looked up.
@@ -17,6 +18,14 @@ struct Pace {
     period: Duration,
     /// The least time between two questions, whoever asks.
     least: Duration,
+}
+
+impl Pace {
+    /// The waits after questions that failed.
+    fn waits(self) -> ExponentialBackoff {
+        let waits = ExponentialBuilder::new().with_min_delay(self.least / 2).with_max_delay(self.period);
+        waits.with_jitter().without_max_times().build()
+    }
 }
 
 const PACE: Pace = Pace { period: Duration::from_secs(10), least: Duration::from_millis(500) };
@@ -38,8 +47,13 @@ async fn follow_by<F>(look_up: impl Fn() -> F, pace: Pace, publisher: Publisher,
 where
     F: Future<Output = io::Result<Vec<Address>>>,
 {
-    let mut outage = Outage::default();
-    let mut waits = Waits::new(pace.least / 2, pace.period);
+    let target = publisher.target().to_owned();
+    let mut outage = Outage::new(
+        &target,
+        "the name cannot be looked up; its last addresses stay",
+        "the name can be looked up again",
+    );
+    let mut waits = pace.waits();
     loop {
         let asked = Instant::now();
         let found = look_up().await.and_then(|found| {
@@ -47,23 +61,14 @@ where
         });
         let wait = match found {
             Ok(found) => {
-                if outage.is_over() {
-                    tracing::info!(peer = publisher.target(), "the name can be looked up again");
-                }
-                waits.reset();
+                outage.succeeded();
+                waits = pace.waits();
                 publisher.publish(found);
                 pace.period
             }
             Err(error) => {
-                if outage.is_told() {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(
-                        peer = publisher.target(),
-                        error,
-                        "the name cannot be looked up; its last addresses stay"
-                    );
-                }
-                waits.wait()
+                outage.failed(&error);
+                waits.next().unwrap_or(pace.period)
             }
         };
         tokio::select! {

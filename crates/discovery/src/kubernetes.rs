@@ -5,16 +5,16 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use futures::StreamExt as _;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::OnceCell;
 
 use crate::endpoints::Publisher;
-use crate::outage::{Outage, Waits};
+use crate::outage::Outage;
 use crate::target::Service;
 
 mod slices;
@@ -29,55 +29,37 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// How long one watch lasts, in seconds. A server that is gone without a word is found out when it ends.
 const WATCH: u32 = 60;
 
-/// How long to wait between tries to reach the API server.
-fn waits() -> Waits {
-    Waits::new(Duration::from_millis(200), Duration::from_secs(5))
-}
+/// The waits between tries to reach the API server.
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(Duration::from_secs(3))
+    .with_jitter()
+    .without_max_times();
 
-impl Iterator for Waits {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(self.wait())
-    }
-}
-
-impl Backoff for Waits {
-    fn reset(&mut self) {
-        Self::reset(self);
-    }
-}
+type Denied = Box<dyn std::error::Error + Send + Sync>;
 
 /// The client of the API server, made once for the process when it is first needed.
-async fn client() -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+async fn client() -> Result<Client, Denied> {
     static CLIENT: OnceCell<Client> = OnceCell::const_new();
     let client = CLIENT.get_or_try_init(async || {
         let mut config = kube::Config::infer().await?;
         config.connect_timeout = Some(Duration::from_secs(5));
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Client::try_from(config)?)
+        Ok::<_, Denied>(Client::try_from(config)?)
     });
     client.await.cloned()
 }
 
 /// Publishes the pods of `service`. While the API server is away, those that were known last stay.
 pub(crate) async fn follow(service: Service, publisher: Publisher) {
-    let (mut outage, mut waits) = (Outage::default(), waits());
-    let client = loop {
-        match client().await {
-            Ok(client) => break client,
-            Err(error) => {
-                if outage.is_told() {
-                    let error = &*error as &dyn std::error::Error;
-                    tracing::warn!(
-                        peer = publisher.target(),
-                        error,
-                        "there is no access to the API server: mount a service account's token (kustomize/components/discovery)"
-                    );
-                }
-                tokio::time::sleep(waits.wait()).await;
-            }
-        }
+    let mut outage = Outage::new(
+        publisher.target(),
+        "there is no access to the API server: mount a service account's token (kustomize/components/discovery)",
+        "there is access to the API server",
+    );
+    let Ok(client) = client.retry(WAITS).notify(|error: &Denied, _| outage.failed(&**error)).await else {
+        unreachable!("it is tried for ever")
     };
+    outage.succeeded();
     let zone = std::env::var(ZONE).ok().filter(|zone| !zone.is_empty());
     match follow_by(client, service, zone, publisher).await {}
 }
@@ -85,8 +67,13 @@ pub(crate) async fn follow(service: Service, publisher: Publisher) {
 async fn follow_by(client: Client, service: Service, zone: Option<String>, publisher: Publisher) -> Infallible {
     let api: Api<EndpointSlice> = Api::namespaced(client, &service.namespace);
     let config = watcher::Config::default().labels(&format!("{SERVICE_NAME}={}", service.name)).timeout(WATCH);
-    let mut events = pin!(watcher(api, config).backoff(waits()));
-    let mut outage = Outage::default();
+    let mut events = pin!(watcher(api, config).backoff(ExponentialBackoff::from(WAITS)));
+    let target = publisher.target().to_owned();
+    let mut outage = Outage::new(
+        &target,
+        "EndpointSlices cannot be watched; the last known endpoints stay",
+        "EndpointSlices can be watched again",
+    );
     let (mut slices, mut listed) = (BTreeMap::new(), BTreeMap::new());
     loop {
         let Some(event) = events.next().await else { unreachable!("a watcher goes on for ever") };
@@ -108,20 +95,11 @@ async fn follow_by(client: Client, service: Service, zone: Option<String>, publi
                 slices.remove(&slice.name_any());
             }
             Err(error) => {
-                if outage.is_told() {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(
-                        peer = publisher.target(),
-                        error,
-                        "EndpointSlices cannot be watched; the last known endpoints stay"
-                    );
-                }
+                outage.failed(&error);
                 continue;
             }
         }
-        if outage.is_over() {
-            tracing::info!(peer = publisher.target(), "EndpointSlices can be watched again");
-        }
+        outage.succeeded();
         publisher.publish(slices::endpoints(slices.values(), &service.port, zone.as_deref()));
     }
 }

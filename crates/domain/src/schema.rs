@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use db::{Error, Migrations, Pool};
 
-/// The wait after the first look; it doubles with each that follows.
-const WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The waits between two looks.
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(LONGEST_WAIT)
+    .with_jitter()
+    .without_max_times();
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Waits until the database of `service` can be reached and lacks none of `migrations`, and says what it waits for.
 ///
 /// It is not an error for it to be away: in a cluster all is started at once, and to end would take longer than to wait.
 pub async fn wait(pool: &Pool, migrations: &Migrations, service: &str) -> Result<(), Error> {
-    let mut wait = WAIT;
+    let mut waits = WAITS.build();
     loop {
         match telemetry::untraced(pool.pending(migrations)).await {
             Ok(pending) if pending.is_empty() => return Ok(()),
@@ -25,7 +30,6 @@ pub async fn wait(pool: &Pool, migrations: &Migrations, service: &str) -> Result
             }
             Err(error) => return Err(error),
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(waits.next().unwrap_or(LONGEST_WAIT)).await;
     }
 }

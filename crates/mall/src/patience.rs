@@ -4,10 +4,13 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Error;
+use backon::{ExponentialBuilder, Retryable as _};
 
-/// The wait after the first failure; it doubles with each that follows.
-const WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(200))
+    .with_max_delay(Duration::from_secs(3))
+    .with_jitter()
+    .without_max_times();
 
 /// How long to wait for others.
 #[derive(clap::Args, Debug)]
@@ -20,29 +23,25 @@ pub(crate) struct Patience {
 impl Patience {
     /// Tries until it succeeds, or fails in a way that is not `passing`, or the time is over; says on standard error why it
     /// tries again.
-    pub(crate) async fn attempt<T>(
+    pub(crate) async fn attempt<T, F: Future<Output = anyhow::Result<T>>>(
         &self,
         passing: impl Fn(&Error) -> bool,
-        mut attempt: impl AsyncFnMut() -> anyhow::Result<T>,
+        attempt: impl FnMut() -> F,
     ) -> anyhow::Result<T> {
         let start = Instant::now();
-        let mut wait = WAIT;
-        loop {
-            let error = match attempt().await {
-                Err(error) if passing(&error) && start.elapsed() + wait <= self.wait => error,
-                done => return done,
-            };
-            let left = self.wait.saturating_sub(start.elapsed());
-            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+        let left = || self.wait.saturating_sub(start.elapsed());
+        let tell = |error: &Error, _| {
+            let left = humantime::format_duration(Duration::from_secs(left().as_secs()));
             let _ = writeln!(std::io::stderr(), "{error:#}; trying again, for {left} more at most");
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
+        };
+        attempt.retry(WAITS).when(|error| passing(error) && !left().is_zero()).notify(tell).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use anyhow::bail;
 
     use super::*;
@@ -50,10 +49,10 @@ mod tests {
     #[tokio::test]
     async fn it_ends_with_success_or_with_what_does_not_pass_or_with_its_time() {
         let patient = Patience { wait: Duration::from_secs(60) };
-        let mut tries = 0;
-        let third = async || {
-            tries += 1;
-            if tries < 3 { bail!("not yet") } else { Ok(tries) }
+        let tries = AtomicU32::new(0);
+        let third = async || match tries.fetch_add(1, Ordering::Relaxed) {
+            2 => Ok(3),
+            _ => bail!("not yet"),
         };
         assert_eq!(patient.attempt(|_| true, third).await.unwrap(), 3);
         let wrong =

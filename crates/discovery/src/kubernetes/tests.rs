@@ -177,7 +177,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.take().unwrap().shutdown_background();
+        // To wait for its end is not allowed where a runtime is at work.
+        let runtime = self.0.take();
+        std::thread::spawn(move || drop(runtime)).join().unwrap();
     }
 }
 

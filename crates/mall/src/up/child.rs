@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -19,8 +20,11 @@ use super::console::Console;
 use crate::http::Client;
 use crate::serve::SUPERVISED;
 
-/// The wait before the first new start; it doubles with each crash that follows.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The waits before a new start, from crash to crash.
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(LONGEST_WAIT)
+    .without_max_times();
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A service that ran this long is not in a row of crashes.
 const SOUND: Duration = Duration::from_secs(30);
@@ -40,7 +44,7 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Keeps the service running until `stop`; an error if it ends before it was ever ready.
     pub(super) async fn keep(self, ready: watch::Sender<bool>, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut wait = FIRST_WAIT;
+        let mut waits = WAITS.build();
         loop {
             let started = Instant::now();
             let Some(status) = self.run(&ready, &stop).await? else { return Ok(()) };
@@ -48,12 +52,13 @@ impl Keeper {
                 bail!("{} ended before it was ready ({status}); its last lines say why", self.name);
             }
             if started.elapsed() >= SOUND {
-                wait = FIRST_WAIT;
+                waits = WAITS.build();
             }
+            let wait = waits.next().unwrap_or(LONGEST_WAIT);
             self.console.say(&format!("{} ended ({status}); starting it again in {wait:?}", self.name));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }

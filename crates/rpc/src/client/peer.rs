@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use discovery::{Address, Doubt};
 use http::uri::Authority;
 use http::{Request, Response, StatusCode};
@@ -22,8 +23,13 @@ use super::cost::Cost;
 use super::failure::Fate;
 use super::outgoing::Outgoing;
 
-/// The waits between two tries to connect: the first and the longest; half of each is by chance.
-const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// The waits between two tries to connect.
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(25))
+    .with_max_delay(LONGEST_WAIT)
+    .with_jitter()
+    .without_max_times();
+const LONGEST_WAIT: Duration = Duration::from_millis(2500);
 /// The wait when a call needs the connection now.
 const HASTE: Duration = Duration::from_millis(25);
 /// A connection that lasted so long had nothing wrong with it: after its end the waits begin with the first.
@@ -142,7 +148,7 @@ impl Peer {
         if awake.wait_for(|awake| *awake).await.is_err() {
             return;
         }
-        let mut wait = WAITS.0;
+        let mut waits = WAITS.build();
         loop {
             match connect(&self.address, &config).await {
                 Ok((line, connection)) => {
@@ -153,21 +159,17 @@ impl Peer {
                     tracing::debug!(address = %self.address, ?ended, "a connection ended");
                     self.state().link = Link::Down;
                     if began.elapsed() > LASTING {
-                        wait = WAITS.0;
+                        waits = WAITS.build();
                     }
                 }
-                Err(error) => {
-                    self.failed(error, wait == WAITS.0);
-                }
+                Err(error) => self.failed(error),
             }
             doubt.say();
             news.send_replace(());
-            let until_next = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
             tokio::select! {
-                () = sleep(until_next) => {}
+                () = sleep(waits.next().unwrap_or(LONGEST_WAIT)) => {}
                 () = async { tokio::join!(self.needed.notified(), sleep(HASTE)); } => {}
             }
-            wait = (2 * wait).min(WAITS.1);
         }
     }
 
@@ -178,13 +180,13 @@ impl Peer {
         state.cost.reconnected();
     }
 
-    fn failed(&self, error: Box<dyn StdError + Send + Sync>, is_first: bool) {
-        if is_first {
+    fn failed(&self, error: Box<dyn StdError + Send + Sync>) {
+        let mut state = self.state();
+        if matches!(state.link, Link::Down) {
             tracing::warn!(address = %self.address, error = &*error as &dyn StdError, "an endpoint cannot be reached");
         } else {
             tracing::debug!(address = %self.address, error = &*error as &dyn StdError, "not connected");
         }
-        let mut state = self.state();
         state.failures += 1;
         state.link = Link::Failed(Arc::from(error));
     }
