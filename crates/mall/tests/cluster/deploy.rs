@@ -72,10 +72,9 @@ async fn grpcurl_lists_and_calls_through_a_forwarded_port() {
 async fn a_shopper_outside_goes_through_forwarded_ports() {
     let Some(cluster) = mall().await else { return };
     let keys = tempfile::tempdir().expect("a directory");
-    let secret = cluster.get(&["secret", "sandbox-secret"]).await;
-    let secret = secret["data"]["sandbox.secret"].as_str().expect("the provider's secret");
+    let secret = cluster.secret("sandbox-secret", "sandbox.secret").await;
     std::fs::create_dir(keys.path().join("private")).expect("a directory");
-    write_private(&keys.path().join("private/sandbox.secret"), &decode(secret));
+    write_private(&keys.path().join("private/sandbox.secret"), &secret);
     let mut demo = Command::new(env!("CARGO_BIN_EXE_mall"));
     demo.arg("demo").env("MALL_KEYS", keys.path()).stdin(Stdio::null());
     let mut forwards = Vec::new();
@@ -129,11 +128,6 @@ fn trace_of(demo: &str, step: &str) -> String {
 fn services(jaeger: &Value) -> BTreeSet<&str> {
     let processes = jaeger["data"][0]["processes"].as_object();
     processes.into_iter().flatten().filter_map(|(_, process)| process["serviceName"].as_str()).collect()
-}
-
-fn decode(base64: &str) -> Vec<u8> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(base64).expect("base64")
 }
 
 /// For its owner alone, as keys are.

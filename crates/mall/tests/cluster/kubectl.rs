@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use testkit::part::checkout;
 use testkit::requirement;
@@ -94,6 +96,13 @@ impl Cluster {
     pub(crate) async fn get(&self, arguments: &[&str]) -> Value {
         let text = self.kubectl(&[&["get", "--output", "json"], arguments].concat()).await;
         serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// A file of a Secret.
+    pub(crate) async fn secret(&self, name: &str, file: &str) -> Vec<u8> {
+        let secret = self.get(&["secret", name]).await;
+        let content = secret["data"][file].as_str().unwrap_or_else(|| panic!("no {file} in {name}"));
+        STANDARD.decode(content).expect("base64")
     }
 
     /// The pods of a workload that are not on their way out.

@@ -7,6 +7,7 @@ mod admission;
 mod deploy;
 mod disturb;
 mod faults;
+mod keys;
 mod kubectl;
 mod load;
 mod rolling;
