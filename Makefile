@@ -57,7 +57,7 @@ test: setup ## runs all tests; those whose part is missing say so and pass, unle
 
 cluster-test: setup ## tries the mall in the cluster that KUBECTL names, which has the images (KUBECTL="kubectl --context kind-mall")
 	@test -n "$(KUBECTL)" || { echo "KUBECTL names no cluster: make cluster-test KUBECTL=\"kubectl --context kind-mall\"" >&2; exit 2; }
-	KUBECTL="$(KUBECTL)" $(CARGO) test --locked -p mall --test cluster -- --nocapture
+	KUBECTL="$(KUBECTL)" $(CARGO) test --locked -p mall --test cluster -- --nocapture $(ONLY)
 
 check: fmt lint docs deny ## what must hold before a commit: format, clippy, documentation, dependencies
 

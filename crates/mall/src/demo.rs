@@ -96,6 +96,9 @@ impl Walk {
         if self.shop.has_viewer().await {
             return "The traces are there a second later.".to_owned();
         }
-        format!("Nothing answers at {}: say where your Jaeger's UI is with --viewer.", self.shop.viewer())
+        let viewer = self.shop.viewer();
+        format!(
+            "Nothing answers at {viewer}: bring your Jaeger there (of a cluster: make jaeger), or say where it is with --viewer."
+        )
     }
 }

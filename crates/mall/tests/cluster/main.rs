@@ -10,4 +10,5 @@ mod faults;
 mod keys;
 mod kubectl;
 mod load;
+mod policies;
 mod rolling;
