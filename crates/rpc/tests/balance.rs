@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod told;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use discovery::{Endpoints, Set};
 use proto::user::v1::user_service_client::UserServiceClient;
-use proto::user::v1::user_service_server::{UserService, UserServiceServer};
+use proto::user::v1::user_service_server::UserServiceServer;
 use proto::user::v1::*;
 use rpc::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
@@ -17,7 +19,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
+
+use crate::told::Told;
 
 /// What a server does with each call.
 #[derive(Debug, Default)]
@@ -28,43 +32,13 @@ struct Behaviour {
 }
 
 impl Behaviour {
-    async fn call(&self) -> Result<(), Status> {
+    async fn call(self: Arc<Self>) -> Result<(), Status> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.unavailable.load(Ordering::SeqCst) {
             return Err(Status::unavailable("no"));
         }
         sleep(Duration::from_micros(self.micros.load(Ordering::SeqCst) as u64)).await;
         Ok(())
-    }
-}
-
-#[derive(Clone)]
-struct Told(Arc<Behaviour>);
-
-#[tonic::async_trait]
-impl UserService for Told {
-    /// It has no side effects.
-    async fn user_info(&self, _: Request<UserInfoRequest>) -> Result<Response<UserInfoResponse>, Status> {
-        self.0.call().await.map(|()| Response::new(UserInfoResponse::default()))
-    }
-    /// It must not be called twice.
-    async fn register(&self, _: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
-        self.0.call().await.map(|()| Response::new(RegisterResponse::default()))
-    }
-    async fn login(&self, _: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn change_password(
-        &self,
-        _: Request<ChangePasswordRequest>,
-    ) -> Result<Response<ChangePasswordResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn update_profile(
-        &self,
-        _: Request<UpdateProfileRequest>,
-    ) -> Result<Response<UpdateProfileResponse>, Status> {
-        Err(Status::unimplemented(""))
     }
 }
 
@@ -88,7 +62,8 @@ impl Server {
         let bound = runtime.spawn(rpc::Server::bind(config, lifecycle.clone())).await.unwrap().unwrap();
         let (address, behaviour) = (bound.address().unwrap(), Arc::new(Behaviour::default()));
         behaviour.micros.store(2000, Ordering::SeqCst);
-        let told = Told(behaviour.clone());
+        let told = behaviour.clone();
+        let told = Told::new(move |_| told.clone().call());
         runtime.spawn(bound.serve(|most| UserServiceServer::new(told).max_decoding_message_size(most)));
         Self { address, behaviour, lifecycle, runtime: Some(runtime) }
     }

@@ -2,59 +2,30 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::future::Future;
+mod told;
+
+use std::future::{Future, ready};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use proto::user::v1::user_service_client::UserServiceClient;
-use proto::user::v1::user_service_server::{UserService, UserServiceServer};
+use proto::user::v1::user_service_server::UserServiceServer;
 use proto::user::v1::*;
 use rpc::lifecycle::Lifecycle;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-type Behaviour = Arc<dyn Fn(Option<IpAddr>) -> Pin<Box<dyn Future<Output = Result<(), Status>> + Send>> + Send + Sync>;
-
-/// A service whose `UserInfo` is the test's; the rest is not there.
-#[derive(Clone)]
-struct Told(Behaviour);
-
-#[tonic::async_trait]
-impl UserService for Told {
-    async fn user_info(&self, request: Request<UserInfoRequest>) -> Result<Response<UserInfoResponse>, Status> {
-        (self.0)(rpc::client_address(&request)).await?;
-        Ok(Response::new(UserInfoResponse::default()))
-    }
-    async fn register(&self, _: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn login(&self, _: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn change_password(
-        &self,
-        _: Request<ChangePasswordRequest>,
-    ) -> Result<Response<ChangePasswordResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn update_profile(
-        &self,
-        _: Request<UpdateProfileRequest>,
-    ) -> Result<Response<UpdateProfileResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-}
+use crate::told::Told;
 
 struct Running {
     address: SocketAddr,
@@ -72,23 +43,22 @@ async fn start<F>(config: rpc::server::Config, behaviour: impl Fn() -> F + Send 
 where
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
-    start_told(config, Arc::new(move |_| Box::pin(behaviour()))).await
+    start_told(config, Told::new(move |_| behaviour())).await
 }
 
 /// A server that sends the address of each call's client to `seen`.
 async fn start_with(config: rpc::server::Config, seen: mpsc::UnboundedSender<String>) -> Running {
     let tell = move |client: Option<IpAddr>| {
         seen.send(client.unwrap().to_string()).unwrap();
-        Box::pin(std::future::ready(Ok(()))) as Pin<Box<dyn Future<Output = _> + Send>>
+        ready(Ok(()))
     };
-    start_told(config, Arc::new(tell)).await
+    start_told(config, Told::new(tell)).await
 }
 
-async fn start_told(config: rpc::server::Config, behaviour: Behaviour) -> Running {
+async fn start_told(config: rpc::server::Config, told: Told) -> Running {
     let lifecycle = Lifecycle::new();
     let server = rpc::Server::bind(config, lifecycle.clone()).await.unwrap();
     let (address, admin) = (server.address().unwrap(), server.admin_address());
-    let told = Told(behaviour);
     let service = |most| UserServiceServer::new(told).max_decoding_message_size(most);
     let served = tokio::spawn(server.serve(service));
     Running { address, admin, lifecycle, served }
