@@ -54,18 +54,18 @@ impl Lifecycle {
 
     /// Says that calls are welcome.
     pub fn set_serving(&self) {
-        self.advance(State::Serving);
+        self.advance(|_| State::Serving);
     }
 
     /// Begins the end: calls are no longer welcome, and whoever serves them begins to drain when it sees fit. A process that
     /// was never ready drains at once, for nobody was sent to it.
     pub fn stop(&self) {
-        self.advance(if self.state() == State::Starting { State::Draining } else { State::LameDuck });
+        self.advance(|state| if state == State::Starting { State::Draining } else { State::LameDuck });
     }
 
     /// Ends the taking of calls.
     pub fn drain(&self) {
-        self.advance(State::Draining);
+        self.advance(|_| State::Draining);
     }
 
     /// Where the process stands now.
@@ -124,8 +124,10 @@ impl Lifecycle {
         let _ = self.stand.subscribe().wait_for(|stand| stand.state >= at_least).await;
     }
 
-    fn advance(&self, to: State) {
+    /// Goes on to where `to` says, by where it stands; never back.
+    fn advance(&self, to: impl FnOnce(State) -> State) {
         self.stand.send_if_modified(|stand| {
+            let to = to(stand.state);
             let forward = stand.state < to;
             if forward {
                 stand.state = to;

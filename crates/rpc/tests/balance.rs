@@ -209,6 +209,21 @@ async fn one_that_fails_at_once_never_looks_idle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_in_too_much_of_a_hurry_says_nothing_of_an_endpoint() {
+    let servers = [Server::start().await, Server::start().await, Server::start().await];
+    let (client, _endpoints) = channel(set(&servers));
+    let load = Load::reading(12, &client);
+    until("every server has calls", || servers.iter().all(|server| server.calls() > 0)).await;
+    let soon = Instant::now() + Duration::from_millis(1);
+    let mut hasty = client.clone();
+    let late = rpc::deadline::scope(soon, hasty.register(RegisterRequest::default())).await;
+    assert_eq!(late.unwrap_err().code(), Code::DeadlineExceeded);
+    let spread = shares(&servers.each_ref(), Duration::from_secs(1)).await;
+    assert!(spread.iter().all(|share| *share >= 10), "{spread:?}");
+    assert!(load.stop().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_stop_under_load_loses_no_call() {
     let mut servers = vec![Server::start().await, Server::start().await, Server::start().await];
     let (client, endpoints) = channel(set(&servers));

@@ -157,7 +157,9 @@ impl Balance {
             rounds += 1;
             let peer = self.pick(avoided.as_ref()).await?;
             address(&mut request, &peer.authority, until, tried.resent);
-            request = match peer.send(request, until, tried).await {
+            // A caller may be in more of a hurry than any peer could be: that says nothing of the peer.
+            let is_fair = until.saturating_duration_since(Instant::now()) >= self.keeping.config.timeout / 2;
+            request = match peer.send(request, is_fair.then_some(until), tried).await {
                 Ok(answer) => return Ok(answer.map(Body::new)),
                 Err(Unanswered::Unsent(_, Some(source))) if rounds >= ROUNDS => {
                     return Err(Failure::Broken { address: peer.address.clone(), source });

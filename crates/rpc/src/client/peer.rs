@@ -23,7 +23,7 @@ use super::cost::Cost;
 use super::failure::Fate;
 use super::outgoing::Outgoing;
 
-/// The waits between two tries to connect.
+/// The waits between two tries to connect; chance makes each of them longer, up to twice.
 const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(25))
     .with_max_delay(LONGEST_WAIT)
@@ -111,11 +111,12 @@ impl Peer {
         self.needed.notify_one();
     }
 
-    /// Sends a call; or gives it back, where it was not sent.
+    /// Sends a call; or gives it back, where it was not sent. Where there is no answer at the instant `silent`, the peer counts
+    /// as one that failed.
     pub(super) async fn send(
         self: &Arc<Self>,
         request: Request<Outgoing>,
-        until: Instant,
+        silent: Option<Instant>,
         tried: &mut Tried,
     ) -> Result<Response<Incoming>, Unanswered> {
         let (answer, mut call) = {
@@ -125,7 +126,7 @@ impl Peer {
             };
             cost.begin();
             tried.last = Some(Arc::clone(&line.attributes));
-            (line.sender.try_send_request(request), Call { peer: self, began: Instant::now(), until, ended: false })
+            (line.sender.try_send_request(request), Call { peer: self, began: Instant::now(), silent, ended: false })
         };
         match answer.await {
             Ok(answer) => {
@@ -181,12 +182,14 @@ impl Peer {
     }
 
     fn failed(&self, error: Box<dyn StdError + Send + Sync>) {
-        let mut state = self.state();
-        if matches!(state.link, Link::Down) {
+        // Nothing is written while calls wait for what the peer costs.
+        let is_first = matches!(self.state().link, Link::Down);
+        if is_first {
             tracing::warn!(address = %self.address, error = &*error as &dyn StdError, "an endpoint cannot be reached");
         } else {
             tracing::debug!(address = %self.address, error = &*error as &dyn StdError, "not connected");
         }
+        let mut state = self.state();
         state.failures += 1;
         state.link = Link::Failed(Arc::from(error));
     }
@@ -226,8 +229,7 @@ pub(super) enum Unanswered {
 struct Call<'a> {
     peer: &'a Arc<Peer>,
     began: Instant,
-    /// The call's deadline.
-    until: Instant,
+    silent: Option<Instant>,
     ended: bool,
 }
 
@@ -261,7 +263,7 @@ impl Drop for Call<'_> {
         if !self.ended {
             cost.given_up(now.saturating_duration_since(self.began), now);
             // Not by whoever asked: by the deadline. A peer that is silent must not be tried again and again.
-            if now >= self.until {
+            if self.silent.is_some_and(|silent| now >= silent) {
                 cost.failed(now);
             }
         }
