@@ -23,7 +23,8 @@ struct Pace {
 impl Pace {
     /// The waits after questions that failed.
     fn waits(self) -> ExponentialBackoff {
-        let waits = ExponentialBuilder::new().with_min_delay(self.least / 2).with_max_delay(self.period);
+        // Chance makes each of them longer, up to twice.
+        let waits = ExponentialBuilder::new().with_min_delay(self.least).with_max_delay(self.period / 2);
         waits.with_jitter().without_max_times().build()
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::ready;
 use std::pin::pin;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
@@ -29,7 +30,7 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// How long one watch lasts, in seconds. A server that is gone without a word is found out when it ends.
 const WATCH: u32 = 60;
 
-/// The waits between tries to reach the API server.
+/// The waits between tries to reach the API server; chance makes each of them longer, up to twice.
 const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(100))
     .with_max_delay(Duration::from_secs(3))
@@ -67,7 +68,9 @@ pub(crate) async fn follow(service: Service, publisher: Publisher) {
 async fn follow_by(client: Client, service: Service, zone: Option<String>, publisher: Publisher) -> Infallible {
     let api: Api<EndpointSlice> = Api::namespaced(client, &service.namespace);
     let config = watcher::Config::default().labels(&format!("{SERVICE_NAME}={}", service.name)).timeout(WATCH);
-    let mut events = pin!(watcher(api, config).backoff(ExponentialBackoff::from(WAITS)));
+    // That a list is asked for is no success: the waits would begin anew with it.
+    let events = watcher(api, config).try_filter(|event| ready(!matches!(event, Event::Init)));
+    let mut events = pin!(events.backoff(ExponentialBackoff::from(WAITS)));
     let target = publisher.target().to_owned();
     let mut outage = Outage::new(
         &target,
@@ -78,10 +81,7 @@ async fn follow_by(client: Client, service: Service, zone: Option<String>, publi
     loop {
         let Some(event) = events.next().await else { unreachable!("a watcher goes on for ever") };
         match event {
-            Ok(Event::Init) => {
-                listed.clear();
-                continue;
-            }
+            Ok(Event::Init) => unreachable!("it is filtered out"),
             Ok(Event::InitApply(slice)) => {
                 listed.insert(slice.name_any(), slice);
                 continue;
@@ -96,6 +96,8 @@ async fn follow_by(client: Client, service: Service, zone: Option<String>, publi
             }
             Err(error) => {
                 outage.failed(&error);
+                // A list that was begun begins anew.
+                listed.clear();
                 continue;
             }
         }

@@ -34,6 +34,7 @@ struct Stored {
     /// Watches of an older generation end.
     generation: u64,
     forbidden: bool,
+    refused: usize,
     lists: usize,
 }
 
@@ -110,7 +111,10 @@ async fn answer(
 ) -> Response {
     assert_eq!(namespace, "mall");
     let selector = query["labelSelector"].clone();
-    if store.0.lock().unwrap().forbidden {
+    if store.change(|it| {
+        it.refused += usize::from(it.forbidden);
+        it.forbidden
+    }) {
         return (StatusCode::FORBIDDEN, status(403, "Forbidden").to_string()).into_response();
     }
     if query.get("watch").is_none_or(|watch| watch != "true") {
@@ -281,8 +285,13 @@ async fn a_right_that_comes_later_is_used() {
     store.change(|it| it.forbidden = true);
     let (_server, address) = Server::start(&store, ANY).await;
     let mut endpoints = watch_at(address);
-    let changed = tokio::time::timeout(Duration::from_millis(500), endpoints.changed()).await;
+    let changed = tokio::time::timeout(Duration::from_millis(1500), endpoints.changed()).await;
     assert!(changed.is_err() && endpoints.current().is_none());
-    store.change(|it| it.forbidden = false);
+    let refused = store.change(|it| {
+        it.forbidden = false;
+        it.refused
+    });
+    // At 0, 100, 300, 700 and 1500 ms if chance made no wait longer.
+    assert!((1..=5).contains(&refused), "it was asked {refused} times");
     assert_eq!(next(&mut endpoints).await, "10.0.0.1:9001");
 }
