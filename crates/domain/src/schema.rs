@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use db::{Error, Migrations, Pool};
 
-/// The waits between two looks.
+/// The waits between two looks; chance makes each of them longer, up to twice.
 const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(100))
     .with_max_delay(LONGEST_WAIT)

@@ -78,11 +78,11 @@ Examples:
   mall keys                                 files in .mall/keys; what is there stays
   mall keys --out /etc/mall/keys
   mall keys --rotate user.rpc               a new key beside the one in use
-  mall keys --out keys --kubernetes | kubectl apply -n mall -f -
+  mall keys --out keys --kubernetes | kubectl apply --server-side -n mall -f -
 
 The same keys are printed as Secrets each time, so that this can be done again. To rotate a key in a cluster: make it
-(--rotate), apply the public Secrets (kubectl apply -l app.kubernetes.io/component=public-key ..), restart all services,
-then apply the private ones (-l app.kubernetes.io/component=private-key) and restart the service that signs.")]
+(--rotate), apply the public Secrets (the command above, with -l app.kubernetes.io/component=public-key), restart the rpc
+services, then apply the private ones (-l app.kubernetes.io/component=private-key) and restart the service that signs.")]
     Keys(keys::Options),
     /// One shopper: registers, logs in, orders, pays; prints each step and its trace
     #[command(after_help = "\

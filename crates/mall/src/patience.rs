@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Error;
 use backon::{ExponentialBuilder, Retryable as _};
 
+/// The waits between two tries; chance makes each of them longer, up to twice.
 const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(200))
     .with_max_delay(Duration::from_secs(3))
@@ -34,7 +35,8 @@ impl Patience {
             let left = humantime::format_duration(Duration::from_secs(left().as_secs()));
             let _ = writeln!(std::io::stderr(), "{error:#}; trying again, for {left} more at most");
         };
-        attempt.retry(WAITS).when(|error| passing(error) && !left().is_zero()).notify(tell).await
+        let in_time = |_: &Error, wait: Option<Duration>| wait.filter(|wait| *wait <= left());
+        attempt.retry(WAITS).when(|error| passing(error)).adjust(in_time).notify(tell).await
     }
 }
 
@@ -58,8 +60,17 @@ mod tests {
         let wrong =
             patient.attempt(|error| error.to_string() != "wrong", async || -> anyhow::Result<()> { bail!("wrong") });
         assert_eq!(wrong.await.unwrap_err().to_string(), "wrong");
-        let hasty = Patience { wait: Duration::ZERO };
-        let never = hasty.attempt(|_| true, async || -> anyhow::Result<()> { bail!("never") });
+        // The next try would begin after its time.
+        let hasty = Patience { wait: Duration::from_millis(100) };
+        let tries = AtomicU32::new(0);
+        let never = hasty.attempt(
+            |_| true,
+            async || -> anyhow::Result<()> {
+                tries.fetch_add(1, Ordering::Relaxed);
+                bail!("never")
+            },
+        );
         assert_eq!(never.await.unwrap_err().to_string(), "never");
+        assert_eq!(tries.into_inner(), 1);
     }
 }
