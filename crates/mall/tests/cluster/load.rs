@@ -48,7 +48,8 @@ impl<'a> Load<'a> {
             "metadata": { "name": JOB },
             "spec": { "backoffLimit": 0, "template": template },
         });
-        let made = cluster.try_kubectl(&["apply", "--filename", "-"], &job.to_string()).await;
+        cluster.kubectl(&["delete", "job", JOB, "--ignore-not-found"]).await;
+        let made = cluster.try_kubectl(&["create", "--filename", "-"], &job.to_string()).await;
         assert!(made.ok, "{}", made.err);
         cluster.kubectl(&["wait", "--for=jsonpath={.status.ready}=1", &format!("job/{JOB}"), "--timeout=60s"]).await;
         // They say how far they are every ten seconds.

@@ -78,9 +78,9 @@ impl<'a> Workload<'a> {
     fn of(object: &'a Value) -> Option<Self> {
         let kind = object["kind"].as_str()?;
         let template = match kind {
-            "Deployment" | "StatefulSet" | "Job" | "DaemonSet" => &object["spec"]["template"],
-            "CronJob" => &object["spec"]["jobTemplate"]["spec"]["template"],
+            "Deployment" | "StatefulSet" | "Job" => &object["spec"]["template"],
             "Pod" => object,
+            "DaemonSet" | "CronJob" | "ReplicaSet" => panic!("what pods of a {kind} need is not known here"),
             _ => return None,
         };
         let metadata = &template["metadata"];
