@@ -18,7 +18,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     on_one_thread(async {
         let mall = Mall::of(MALL).start().await;
         let shopper = Shopper::new(&mall, "15838607661").await;
-        Ok(vec![throughput(&mall, &shopper).await?, added(&mall, &shopper).await?])
+        Ok(vec![throughput(&mall, &shopper).await?, added(&mall, &shopper).await?, channel(&mall, &shopper).await?])
     })
 }
 
@@ -56,4 +56,21 @@ async fn added(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Row> {
     let (rest, grpc): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
     let note = format!("medians: REST {} us, gRPC {} us", number(median(rest)), number(median(grpc)));
     Ok(Row::new("the gateway adds, one client, median", Goal::AtMost(300.0), added, "us").note(note))
+}
+
+/// What the channel that services have takes of a caller, beside tonic's own, which knows no endpoints, deadlines or spans.
+async fn channel(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Row> {
+    let (ours, tonic) = (Grpc::balanced(mall, shopper)?, Grpc::many(mall, shopper)?);
+    load(&ours, ROUND).await?;
+    load(&tonic, ROUND).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        rounds.push((load(&ours, ROUND).await?, load(&tonic, ROUND).await?));
+    }
+    let micros = |load: &Load| 1e6 * load.client / load.per_second;
+    let ratio = median(rounds.iter().map(|(ours, tonic)| 100.0 * micros(ours) / micros(tonic)));
+    let (ours, tonic): (Vec<_>, Vec<_>) = rounds.iter().map(|(ours, tonic)| (micros(ours), micros(tonic))).unzip();
+    let note = format!("{} and {} us of a core", number(median(ours)), number(median(tonic)));
+    Ok(Row::new("a call's CPU in its caller, by rpc::Channel of by tonic's", Goal::AtMost(110.0), ratio, "%")
+        .note(note))
 }

@@ -14,6 +14,9 @@ use proto::user::v1::user_service_client::UserServiceClient;
 use testkit::process::Mall;
 use testkit::shopper::Shopper;
 use tokio::task::JoinSet;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::{self, StdError};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
@@ -64,17 +67,16 @@ impl Call for Rest {
     }
 }
 
+/// By tonic's own channel, or by the one that services have.
 #[derive(Clone)]
-pub(crate) struct Grpc {
-    client: UserServiceClient<Channel>,
+pub(crate) struct Grpc<T = Channel> {
+    client: UserServiceClient<T>,
     authorization: AsciiMetadataValue,
 }
 
 impl Grpc {
     pub(crate) fn new(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Self> {
-        let channel = Endpoint::from_shared(mall.url("user.rpc"))?.connect_lazy();
-        let authorization = format!("Bearer {}", shopper.token).parse()?;
-        Ok(Self { client: UserServiceClient::new(channel), authorization })
+        Self::by(Endpoint::from_shared(mall.url("user.rpc"))?.connect_lazy(), shopper)
     }
 
     pub(crate) fn many(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Vec<Self>> {
@@ -82,12 +84,41 @@ impl Grpc {
     }
 }
 
-impl Call for Grpc {
-    async fn call(&mut self) -> anyhow::Result<()> {
+impl Grpc<rpc::Channel> {
+    pub(crate) fn balanced(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Vec<Self>> {
+        let target = mall.address("user.rpc", "listen").into();
+        let config = rpc::client::Config { target, ..Default::default() };
+        (0..CONNECTIONS).map(|_| Self::by(rpc::client::connect(&config), shopper)).collect()
+    }
+}
+
+impl<T> Grpc<T>
+where
+    T: GrpcService<Body, Error: Into<StdError>>,
+    T::ResponseBody: codegen::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+{
+    fn by(channel: T, shopper: &Shopper) -> anyhow::Result<Self> {
+        let authorization = format!("Bearer {}", shopper.token).parse()?;
+        Ok(Self { client: UserServiceClient::new(channel), authorization })
+    }
+
+    async fn ask(&mut self) -> anyhow::Result<()> {
         let mut request = tonic::Request::new(UserInfoRequest {});
         request.metadata_mut().insert("authorization", self.authorization.clone());
         self.client.user_info(request).await?;
         Ok(())
+    }
+}
+
+impl Call for Grpc {
+    async fn call(&mut self) -> anyhow::Result<()> {
+        self.ask().await
+    }
+}
+
+impl Call for Grpc<rpc::Channel> {
+    async fn call(&mut self) -> anyhow::Result<()> {
+        self.ask().await
     }
 }
 
