@@ -1,8 +1,11 @@
 //! Connections to PostgreSQL.
 
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable as _};
 use diesel::QueryResult;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, TransactionManager as _};
@@ -23,6 +26,12 @@ const MIGRATION_RETRY: Duration = Duration::from_millis(100);
 /// How long it may take to cancel a statement.
 const CANCEL: Duration = Duration::from_secs(5);
 
+/// How long a server may take to accept a connection, unless the URL says otherwise. A packet that was lost, TCP sends again
+/// after a second, when whoever waits for the connection has given up; another connection is there sooner.
+const ACCEPT: Duration = Duration::from_millis(300);
+/// How it is tried again.
+const AGAIN: ConstantBuilder = ConstantBuilder::new().with_delay(Duration::ZERO).with_max_times(2);
+
 /// Where the server is, and how to trust it.
 pub struct Settings {
     config: tokio_postgres::Config,
@@ -31,7 +40,11 @@ pub struct Settings {
 
 impl Settings {
     pub(crate) fn new(url: &Postgres) -> Result<Self, Error> {
-        Ok(Self { config: url.config.clone(), tls: url.tls.connector()? })
+        let mut config = url.config.clone();
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(ACCEPT);
+        }
+        Ok(Self { config, tls: url.tls.connector()? })
     }
 }
 
@@ -42,7 +55,8 @@ impl Driver for AsyncPgConnection {
     type Settings = Settings;
 
     async fn open(settings: &Settings) -> Result<Self, ConnectError> {
-        let (client, connection) = settings.config.connect(settings.tls.clone()).await?;
+        let connect = || settings.config.connect(settings.tls.clone());
+        let (client, connection) = connect.retry(AGAIN).when(was_not_accepted).await?;
         Self::try_from_client_and_connection(client, connection).await.map_err(|error| match error {
             diesel::ConnectionError::CouldntSetupConfiguration(error) => ConnectError::Prepare(QueryError::new(&error)),
             _ => ConnectError::Prepare(QueryError::new(&diesel::result::Error::BrokenTransactionManager)),
@@ -79,6 +93,11 @@ impl Driver for AsyncPgConnection {
         });
         run.await.map_err(|error| Error::Migrate(error.into()))?
     }
+}
+
+fn was_not_accepted(error: &tokio_postgres::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 async fn try_lock(conn: &mut AsyncPgConnection) -> Result<bool, Error> {
