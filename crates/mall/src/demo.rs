@@ -98,7 +98,8 @@ impl Walk {
         }
         let viewer = self.shop.viewer();
         format!(
-            "Nothing answers at {viewer}: bring your Jaeger there (of a cluster: make jaeger), or say where it is with --viewer."
+            "Nothing answers at {viewer} from here. A cluster's Jaeger comes there by `kubectl port-forward jaeger 5000:16686`; \
+             --viewer names another."
         )
     }
 }
