@@ -48,9 +48,8 @@ async fn follow_by<F>(look_up: impl Fn() -> F, pace: Pace, publisher: Publisher,
 where
     F: Future<Output = io::Result<Vec<Address>>>,
 {
-    let target = publisher.target().to_owned();
     let mut outage = Outage::new(
-        &target,
+        publisher.target(),
         "the name cannot be looked up; its last addresses stay",
         "the name can be looked up again",
     );

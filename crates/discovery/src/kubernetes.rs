@@ -71,9 +71,8 @@ async fn follow_by(client: Client, service: Service, zone: Option<String>, publi
     // That a list is asked for is no success: the waits would begin anew with it.
     let events = watcher(api, config).try_filter(|event| ready(!matches!(event, Event::Init)));
     let mut events = pin!(events.backoff(ExponentialBackoff::from(WAITS)));
-    let target = publisher.target().to_owned();
     let mut outage = Outage::new(
-        &target,
+        publisher.target(),
         "EndpointSlices cannot be watched; the last known endpoints stay",
         "EndpointSlices can be watched again",
     );

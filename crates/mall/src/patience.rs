@@ -36,7 +36,7 @@ impl Patience {
             let _ = writeln!(std::io::stderr(), "{error:#}; trying again, for {left} more at most");
         };
         let in_time = |_: &Error, wait: Option<Duration>| wait.filter(|wait| *wait <= left());
-        attempt.retry(WAITS).when(|error| passing(error)).adjust(in_time).notify(tell).await
+        attempt.retry(WAITS).when(passing).adjust(in_time).notify(tell).await
     }
 }
 

@@ -89,7 +89,9 @@ fn set<'a>(servers: impl IntoIterator<Item = &'a Server>) -> Option<Set> {
 }
 
 /// A channel to whatever the sender says.
-fn channel(first: Option<Set>) -> (UserServiceClient<rpc::Channel>, watch::Sender<Option<Set>>) {
+type Channel = (UserServiceClient<rpc::Channel>, watch::Sender<Option<Set>>);
+
+fn channel(first: Option<Set>) -> Channel {
     let (sender, receiver) = watch::channel(first);
     let config = rpc::client::Config {
         target: "dns:///user-rpc:9000".parse().unwrap(),
@@ -171,12 +173,18 @@ async fn shares(servers: &[&Server], time: Duration) -> Vec<usize> {
     calls.iter().map(|calls| 100 * calls / all).collect()
 }
 
+/// Three servers, and callers that all of them have calls of; the channel is there for as long as it is held.
+async fn three_busy() -> ([Server; 3], Load, Channel) {
+    let servers = [Server::start().await, Server::start().await, Server::start().await];
+    let channel = channel(set(&servers));
+    let load = Load::reading(12, &channel.0);
+    until("every server has calls", || servers.iter().all(|server| server.calls() > 0)).await;
+    (servers, load, channel)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_are_spread_over_all_endpoints() {
-    let servers = [Server::start().await, Server::start().await, Server::start().await];
-    let (client, _endpoints) = channel(set(&servers));
-    let load = Load::reading(12, &client);
-    until("every server has calls", || servers.iter().all(|server| server.calls() > 0)).await;
+    let (servers, load, _channel) = three_busy().await;
     let spread = shares(&servers.each_ref(), Duration::from_secs(2)).await;
     // On a busy machine the times of equals differ, and their shares with them.
     assert!(spread.iter().all(|share| *share >= 10), "{spread:?}");
@@ -191,10 +199,7 @@ async fn calls_are_spread_over_all_endpoints() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_fails_at_once_never_looks_idle() {
-    let servers = [Server::start().await, Server::start().await, Server::start().await];
-    let (client, _endpoints) = channel(set(&servers));
-    let load = Load::reading(12, &client);
-    until("every server has calls", || servers.iter().all(|server| server.calls() > 0)).await;
+    let (servers, load, _channel) = three_busy().await;
     for server in &servers[..2] {
         server.behaviour.unavailable.store(true, Ordering::SeqCst);
     }
@@ -210,10 +215,7 @@ async fn one_that_fails_at_once_never_looks_idle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_in_too_much_of_a_hurry_says_nothing_of_an_endpoint() {
-    let servers = [Server::start().await, Server::start().await, Server::start().await];
-    let (client, _endpoints) = channel(set(&servers));
-    let load = Load::reading(12, &client);
-    until("every server has calls", || servers.iter().all(|server| server.calls() > 0)).await;
+    let (servers, load, (client, _endpoints)) = three_busy().await;
     let soon = Instant::now() + Duration::from_millis(1);
     let mut hasty = client.clone();
     let late = rpc::deadline::scope(soon, hasty.register(RegisterRequest::default())).await;

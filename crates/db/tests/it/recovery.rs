@@ -102,30 +102,26 @@ async fn a_server_that_stops_and_starts_is_found_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_whose_first_packet_is_lost_is_made_again() {
-    let server = match Server::start(&[]) {
-        Ok(server) => server,
-        Err(why) => return requirement::missing("postgres", why),
-    };
-    // It has room for one who is not accepted yet; of all others the packets are dropped.
-    let narrow = TcpSocket::new_v4().unwrap();
-    narrow.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let narrow = narrow.listen(0).unwrap();
-    let _first = TcpStream::connect(narrow.local_addr().unwrap()).await.unwrap();
-    let url = server.url("postgres");
-    let server_address = url.split(['@', '/']).nth(3).unwrap().to_owned();
-    let url = url.replace(&server_address, &narrow.local_addr().unwrap().to_string());
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        while let Ok((mut client, _)) = narrow.accept().await {
-            let server_address = server_address.clone();
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(server_address).await.unwrap();
-                let _ = copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    let pool = Pool::new(&url.parse().unwrap(), &PoolConfig::default()).unwrap();
-    execute(&pool, "select 1").await.unwrap();
+    on_postgres(MIGRATIONS, async |database| {
+        // It has room for one who is not accepted yet; of all others the packets are dropped.
+        let narrow = TcpSocket::new_v4().unwrap();
+        narrow.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let narrow = narrow.listen(0).unwrap();
+        let address = narrow.local_addr().unwrap().to_string();
+        let _first = TcpStream::connect(&address).await.unwrap();
+        let server = database.url.split(['@', '/']).nth(3).unwrap().to_owned();
+        let url = database.url.replace(&server, &address);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            while let Ok((mut client, _)) = narrow.accept().await {
+                let server = TcpStream::connect(&server).await;
+                tokio::spawn(async move { copy_bidirectional(&mut client, &mut server.unwrap()).await });
+            }
+        });
+        let pool = Pool::new(&url.parse().unwrap(), &PoolConfig::default()).unwrap();
+        execute(&pool, "select 1").await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]

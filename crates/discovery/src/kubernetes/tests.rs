@@ -111,10 +111,12 @@ async fn answer(
 ) -> Response {
     assert_eq!(namespace, "mall");
     let selector = query["labelSelector"].clone();
-    if store.change(|it| {
-        it.refused += usize::from(it.forbidden);
-        it.forbidden
-    }) {
+    let is_forbidden = {
+        let mut stored = store.0.lock().unwrap();
+        stored.refused += usize::from(stored.forbidden);
+        stored.forbidden
+    };
+    if is_forbidden {
         return (StatusCode::FORBIDDEN, status(403, "Forbidden").to_string()).into_response();
     }
     if query.get("watch").is_none_or(|watch| watch != "true") {

@@ -6,7 +6,7 @@ use testkit::process::Mall;
 use testkit::shopper::Shopper;
 
 use crate::report::{Goal, Row, number};
-use crate::traffic::{CONNECTIONS, Grpc, Load, Rest, latency, load};
+use crate::traffic::{CONNECTIONS, Call, Grpc, Load, Rest, latency, load};
 use crate::{MALL, median, on_one_thread};
 
 const ROUNDS: usize = 15;
@@ -22,14 +22,20 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     })
 }
 
-async fn throughput(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Row> {
-    let (rest, grpc) = (Rest::many(mall, shopper)?, Grpc::many(mall, shopper)?);
-    load(&rest, ROUND).await?;
-    load(&grpc, ROUND).await?;
+/// Rounds of both, after one of each that does not count.
+async fn in_turn<A: Call, B: Call>(one: &[A], other: &[B]) -> anyhow::Result<Vec<(Load, Load)>> {
+    load(one, ROUND).await?;
+    load(other, ROUND).await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        rounds.push((load(&rest, ROUND).await?, load(&grpc, ROUND).await?));
+        rounds.push((load(one, ROUND).await?, load(other, ROUND).await?));
     }
+    Ok(rounds)
+}
+
+async fn throughput(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Row> {
+    let (rest, grpc) = (Rest::many(mall, shopper)?, Grpc::many(mall, shopper)?);
+    let rounds = in_turn(&rest, &grpc).await?;
     let ratio = median(rounds.iter().map(|(rest, grpc)| 100.0 * rest.per_second / grpc.per_second));
     let told = |protocol: &str, loads: Vec<Load>| {
         let client = 100.0 * median(loads.iter().map(|load| load.client));
@@ -61,12 +67,7 @@ async fn added(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Row> {
 /// What the channel that services have takes of a caller, beside tonic's own, which knows no endpoints, deadlines or spans.
 async fn channel(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Row> {
     let (ours, tonic) = (Grpc::balanced(mall, shopper)?, Grpc::many(mall, shopper)?);
-    load(&ours, ROUND).await?;
-    load(&tonic, ROUND).await?;
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        rounds.push((load(&ours, ROUND).await?, load(&tonic, ROUND).await?));
-    }
+    let rounds = in_turn(&ours, &tonic).await?;
     let micros = |load: &Load| 1e6 * load.client / load.per_second;
     let ratio = median(rounds.iter().map(|(ours, tonic)| 100.0 * micros(ours) / micros(tonic)));
     let (ours, tonic): (Vec<_>, Vec<_>) = rounds.iter().map(|(ours, tonic)| (micros(ours), micros(tonic))).unzip();

@@ -76,7 +76,8 @@ pub(crate) struct Grpc<T = Channel> {
 
 impl Grpc {
     pub(crate) fn new(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Self> {
-        Self::by(Endpoint::from_shared(mall.url("user.rpc"))?.connect_lazy(), shopper)
+        let channel = Endpoint::from_shared(mall.url("user.rpc"))?.connect_lazy();
+        Self::by(UserServiceClient::new(channel), shopper)
     }
 
     pub(crate) fn many(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Vec<Self>> {
@@ -88,37 +89,27 @@ impl Grpc<rpc::Channel> {
     pub(crate) fn balanced(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Vec<Self>> {
         let target = mall.address("user.rpc", "listen").into();
         let config = rpc::client::Config { target, ..Default::default() };
-        (0..CONNECTIONS).map(|_| Self::by(rpc::client::connect(&config), shopper)).collect()
+        let client = || UserServiceClient::new(rpc::client::connect(&config));
+        (0..CONNECTIONS).map(|_| Self::by(client(), shopper)).collect()
     }
 }
 
-impl<T> Grpc<T>
+impl<T> Grpc<T> {
+    fn by(client: UserServiceClient<T>, shopper: &Shopper) -> anyhow::Result<Self> {
+        Ok(Self { client, authorization: format!("Bearer {}", shopper.token).parse()? })
+    }
+}
+
+impl<T> Call for Grpc<T>
 where
-    T: GrpcService<Body, Error: Into<StdError>>,
+    T: GrpcService<Body, Error: Into<StdError>, Future: Send> + Clone + Send + 'static,
     T::ResponseBody: codegen::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
 {
-    fn by(channel: T, shopper: &Shopper) -> anyhow::Result<Self> {
-        let authorization = format!("Bearer {}", shopper.token).parse()?;
-        Ok(Self { client: UserServiceClient::new(channel), authorization })
-    }
-
-    async fn ask(&mut self) -> anyhow::Result<()> {
+    async fn call(&mut self) -> anyhow::Result<()> {
         let mut request = tonic::Request::new(UserInfoRequest {});
         request.metadata_mut().insert("authorization", self.authorization.clone());
         self.client.user_info(request).await?;
         Ok(())
-    }
-}
-
-impl Call for Grpc {
-    async fn call(&mut self) -> anyhow::Result<()> {
-        self.ask().await
-    }
-}
-
-impl Call for Grpc<rpc::Channel> {
-    async fn call(&mut self) -> anyhow::Result<()> {
-        self.ask().await
     }
 }
 

@@ -156,10 +156,11 @@ impl Balance {
         loop {
             rounds += 1;
             let peer = self.pick(avoided.as_ref()).await?;
-            address(&mut request, &peer.authority, until, tried.resent);
+            let left = until.saturating_duration_since(Instant::now());
+            address(&mut request, &peer.authority, left, tried.resent);
             // A caller may be in more of a hurry than any peer could be: that says nothing of the peer.
-            let is_fair = until.saturating_duration_since(Instant::now()) >= self.keeping.config.timeout / 2;
-            request = match peer.send(request, is_fair.then_some(until), tried).await {
+            let silent = (left >= self.keeping.config.timeout / 2).then_some(until);
+            request = match peer.send(request, silent, tried).await {
                 Ok(answer) => return Ok(answer.map(Body::new)),
                 Err(Unanswered::Unsent(_, Some(source))) if rounds >= ROUNDS => {
                     return Err(Failure::Broken { address: peer.address.clone(), source });
@@ -300,13 +301,13 @@ async fn follow(mut endpoints: Endpoints, balance: Weak<Balance>) {
 }
 
 /// Writes on a call to whom it goes, how much time is left for it, and how often it was sent before.
-fn address(request: &mut Request<Outgoing>, authority: &Authority, until: Instant, sent: u32) {
+fn address(request: &mut Request<Outgoing>, authority: &Authority, left: Duration, sent: u32) {
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
     uri.scheme = Some(Scheme::HTTP);
     uri.authority = Some(authority.clone());
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
     let headers = request.headers_mut();
-    headers.insert(deadline::GRPC_TIMEOUT, deadline::header(until.saturating_duration_since(Instant::now())));
+    headers.insert(deadline::GRPC_TIMEOUT, deadline::header(left));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("grpc-mall/", env!("CARGO_PKG_VERSION"))));
     if sent > 0 {
         headers.insert(ATTEMPTS, HeaderValue::from(sent));
