@@ -17,10 +17,18 @@ pub struct PoolConfig {
     /// A writer on SQLite waits for half of this for the other writers, of its own process and of others.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
+    /// How long PostgreSQL works on one statement, and waits for the next one of a transaction, before it ends that itself;
+    /// 30s unless told. A statement is ended when its call is over; this is for one whose service is gone or hangs.
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { size: const { NonZeroUsize::new(8).unwrap() }, wait: Duration::from_secs(1) }
+        Self {
+            size: const { NonZeroUsize::new(8).unwrap() },
+            wait: Duration::from_secs(1),
+            statement_timeout: Duration::from_secs(30),
+        }
     }
 }

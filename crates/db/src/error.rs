@@ -31,6 +31,8 @@ pub enum Error {
     Locked(#[source] QueryError),
     #[error("lost the connection to the database")]
     Lost(#[source] QueryError),
+    #[error("the database ended a statement that took too long")]
+    Late(#[source] QueryError),
     #[error("run a statement")]
     Query(#[source] QueryError),
     #[error("migrate the database")]
@@ -54,7 +56,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Connect(_) | Self::Locked(_) | Self::Lost(_) => true,
-            Self::Url(_)
+            Self::Late(_)
+            | Self::Url(_)
             | Self::Build(_)
             | Self::Tls { .. }
             | Self::Query(_)
@@ -75,7 +78,7 @@ impl Error {
 
     fn query(&self) -> Option<&QueryError> {
         match self {
-            Self::Query(error) | Self::Locked(error) | Self::Lost(error) => Some(error),
+            Self::Query(error) | Self::Locked(error) | Self::Lost(error) | Self::Late(error) => Some(error),
             _ => None,
         }
     }
@@ -87,6 +90,7 @@ impl From<diesel::result::Error> for Error {
         match error.kind.2 {
             Fate::Locked => Self::Locked(error),
             Fate::Lost => Self::Lost(error),
+            Fate::Late => Self::Late(error),
             Fate::Final => Self::Query(error),
         }
     }
@@ -99,6 +103,9 @@ impl From<Error> for Status {
             return Self::unavailable("the database is busy or unreachable, try again");
         }
         tracing::error!(error = &error as &dyn std::error::Error, "database");
+        if let Error::Late(_) = error {
+            return Self::deadline_exceeded("the database took too long");
+        }
         Self::internal("internal error")
     }
 }
@@ -135,6 +142,8 @@ enum Fate {
     Locked,
     /// The connection, or the file, is gone.
     Lost,
+    /// The server ended it.
+    Late,
 }
 
 const UNIQUE: &str = "unique_violation";
@@ -217,6 +226,9 @@ fn classify(kind: &DatabaseErrorKind, message: &str) -> Kind {
         }
         _ => match message {
             SQLITE_LOCKED | "database table is locked" => ("locked", None, Fate::Locked),
+            "canceling statement due to statement timeout" | "canceling statement due to user request" => {
+                ("query_canceled", Some("57014"), Fate::Late)
+            }
             "deadlock detected" => ("deadlock_detected", Some("40P01"), Fate::Locked),
             "canceling statement due to lock timeout" => ("lock_not_available", Some("55P03"), Fate::Locked),
             "unable to open database file"

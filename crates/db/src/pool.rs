@@ -34,9 +34,11 @@ impl Pool {
     /// A pool of connections to the database at `url`; connects when first used.
     pub fn new(url: &Url, config: &PoolConfig) -> Result<Self, Error> {
         Ok(match &url.0 {
-            url::Target::Postgres(settings) => {
-                Self::Postgres(Connections::new(url, config, postgres::Settings::new(settings)?)?)
-            }
+            url::Target::Postgres(settings) => Self::Postgres(Connections::new(
+                url,
+                config,
+                postgres::Settings::new(settings, config.statement_timeout)?,
+            )?),
             url::Target::Sqlite(path) => {
                 let settings = sqlite::Settings::new(path, config.wait / 2);
                 Self::Sqlite(Connections::new(url, config, settings)?)

@@ -8,7 +8,9 @@ use std::time::Duration;
 use backon::{ConstantBuilder, Retryable as _};
 use diesel::QueryResult;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, TransactionManager as _};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _, TransactionManager as _,
+};
 use diesel_migrations::MigrationHarness as _;
 use telemetry::semconv;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -36,15 +38,19 @@ const AGAIN: ConstantBuilder = ConstantBuilder::new().with_delay(Duration::ZERO)
 pub struct Settings {
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
+    /// What is said to a new connection.
+    limits: String,
 }
 
 impl Settings {
-    pub(crate) fn new(url: &Postgres) -> Result<Self, Error> {
+    pub(crate) fn new(url: &Postgres, statement_timeout: Duration) -> Result<Self, Error> {
         let mut config = url.config.clone();
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(ACCEPT);
         }
-        Ok(Self { config, tls: url.tls.connector()? })
+        let millis = statement_timeout.as_millis();
+        let limits = format!("set statement_timeout = {millis}; set idle_in_transaction_session_timeout = {millis}");
+        Ok(Self { config, tls: url.tls.connector()?, limits })
     }
 }
 
@@ -57,10 +63,16 @@ impl Driver for AsyncPgConnection {
     async fn open(settings: &Settings) -> Result<Self, ConnectError> {
         let connect = || settings.config.connect(settings.tls.clone());
         let (client, connection) = connect.retry(AGAIN).when(was_not_accepted).await?;
-        Self::try_from_client_and_connection(client, connection).await.map_err(|error| match error {
-            diesel::ConnectionError::CouldntSetupConfiguration(error) => ConnectError::Prepare(QueryError::new(&error)),
-            _ => ConnectError::Prepare(QueryError::new(&diesel::result::Error::BrokenTransactionManager)),
-        })
+        let mut opened = Self::try_from_client_and_connection(client, connection).await.map_err(|error| match error {
+            diesel::ConnectionError::CouldntSetupConfiguration(error) => error,
+            _ => diesel::result::Error::BrokenTransactionManager,
+        });
+        if let Ok(conn) = &mut opened
+            && let Err(error) = conn.batch_execute(&settings.limits).await
+        {
+            opened = Err(error);
+        }
+        opened.map_err(|error| ConnectError::Prepare(QueryError::new(&error)))
     }
 
     async fn begin(&mut self) -> QueryResult<()> {
@@ -77,6 +89,8 @@ impl Driver for AsyncPgConnection {
     }
 
     async fn migrate(mut self, migrations: Arc<Migrations>) -> Result<Vec<String>, Error> {
+        // A migration takes the time it takes.
+        self.batch_execute("reset statement_timeout; reset idle_in_transaction_session_timeout").await?;
         // Not `pg_advisory_lock`: a statement that waits would keep `create index concurrently` of the holder waiting.
         let mut told = false;
         while !try_lock(&mut self).await? {

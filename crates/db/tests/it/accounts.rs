@@ -22,7 +22,9 @@ diesel::table! {
 
 /// A pool over the database of `url` that has one connection already: making one may take longer than `wait`.
 pub(crate) async fn connected(url: &str, size: usize, wait: Duration) -> Pool {
-    let pool = Pool::new(&url.parse().unwrap(), &PoolConfig { size: size.try_into().unwrap(), wait }).unwrap();
+    let pool =
+        Pool::new(&url.parse().unwrap(), &PoolConfig { size: size.try_into().unwrap(), wait, ..Default::default() })
+            .unwrap();
     while execute(&pool, "select 1").await.is_err() {}
     pool
 }

@@ -56,6 +56,19 @@ async fn a_statement_that_is_dropped_is_ended_by_the_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_nobody_ends_is_ended_by_the_server() {
+    on_postgres(MIGRATIONS, async |database| {
+        let config = PoolConfig { statement_timeout: Duration::from_millis(200), ..Default::default() };
+        let pool = Pool::new(&database.url.parse().unwrap(), &config).unwrap();
+        let error = execute(&pool, "select pg_sleep(600)").await.unwrap_err();
+        assert!(matches!(error, Error::Late(_)), "{error:?}");
+        assert_eq!(Status::from(error).code(), Code::DeadlineExceeded);
+        add(&pool, "1").await.expect("the connection is as good as before");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_whose_connection_is_terminated_is_unavailable() {
     on_postgres(MIGRATIONS, async |database| {
         let other = Pool::new(&database.url.parse().unwrap(), &PoolConfig::default()).unwrap();
@@ -79,7 +92,7 @@ async fn a_server_that_stops_and_starts_is_found_again() {
         Ok(server) => server,
         Err(why) => return requirement::missing("postgres", why),
     };
-    let config = PoolConfig { size: 4.try_into().unwrap(), wait: Duration::from_secs(30) };
+    let config = PoolConfig { size: 4.try_into().unwrap(), wait: Duration::from_secs(30), ..Default::default() };
     let pool = Pool::new(&server.url("postgres").parse().unwrap(), &config).unwrap();
     pool.migrate(MIGRATIONS).await.unwrap();
     let id = add(&pool, "1").await.unwrap();
