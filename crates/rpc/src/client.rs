@@ -18,16 +18,20 @@ use tonic::{Code, Status};
 use tower::{Layer as _, Service};
 
 use self::balance::Balance;
+use self::breaker::Breakers;
 use self::failure::Failure;
+use self::method::Method;
 use self::peer::Tried;
 use crate::deadline;
 
 mod balance;
+mod breaker;
 mod cost;
 mod failure;
 mod method;
 mod outgoing;
 mod peer;
+mod retry;
 
 /// Where a peer is and how long it may take.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -73,13 +77,16 @@ pub fn connect(config: &Config) -> Channel {
 pub fn connect_to(endpoints: Endpoints, config: &Config) -> Channel {
     let layer = telemetry::grpc::ClientLayer::new(&config.target.authority());
     let balance = Balance::new(config, endpoints, layer.target().to_vec());
-    layer.layer(Bounded { balance, most: config.timeout })
+    let breakers = Arc::new(Breakers::new(layer.target()));
+    layer.layer(Bounded { balance, breakers, most: config.timeout })
 }
 
-/// Ends a call at its deadline, tells the peer when that is, and puts a broken connection in plain words.
+/// Ends a call at its deadline, tells the peer when that is, refuses one that would fail as others did, and puts a broken
+/// connection in plain words.
 #[derive(Clone, Debug)]
 pub struct Bounded {
     balance: Arc<Balance>,
+    breakers: Arc<Breakers>,
     most: Duration,
 }
 
@@ -100,11 +107,25 @@ impl Service<Request<Body>> for Bounded {
         if until <= now {
             return Box::pin(std::future::ready(Err(deadline::exceeded())));
         }
-        let balance = Arc::clone(&self.balance);
+        let Self { balance, breakers, most } = self.clone();
+        let method = Method::at(request.uri().path());
+        // A call in a hurry may well fail where others do not.
+        let tells = until - now >= most / 2;
         Box::pin(async move {
-            let mut tried = Tried::default();
-            let answer = tokio::time::timeout_at(until, balance.send(request, until, &mut tried)).await;
+            let breaker = method.and_then(|method| breakers.of(method));
+            if breaker.is_some_and(|breaker| !breaker.is_call_permitted()) {
+                return Err(failing());
+            }
+            let mut tried = Tried::new(method.is_some());
+            let answer = tokio::time::timeout_at(until, balance.send(method, request, until, &mut tried)).await;
             tried.annotate();
+            match (breaker, &answer) {
+                (None, _) | (_, Ok(Err(Failure::Message(_)))) => {}
+                (Some(breaker), Ok(Ok(answer))) if !peer::is_unavailable(answer) => breaker.on_success(),
+                (Some(breaker), Ok(_)) => breaker.on_error(),
+                (Some(breaker), Err(_)) if tells => breaker.on_error(),
+                (Some(_), Err(_)) => {}
+            }
             answer.map_or_else(|_| Err(deadline::exceeded()), |answer| answer.map_err(broken))
         })
     }
@@ -125,6 +146,10 @@ pub fn failed(status: &Status) -> Status {
 
 fn unavailable() -> Status {
     Status::unavailable("a service that this needs cannot be reached, try again")
+}
+
+fn failing() -> Status {
+    Status::unavailable("a service that this needs fails all the time, try again")
 }
 
 /// What a failed call is told. The transport's own words name addresses and system calls: they are for the log.

@@ -20,19 +20,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
-use tower::retry::budget::{Budget as _, TpsBudget};
 
 use super::Config;
 use super::failure::{Failure, Fate};
 use super::method::Method;
 use super::outgoing::{Outgoing, Taken};
 use super::peer::{Keeping, Peer, Tried, Unanswered};
+use super::retry::{Retries, Wish};
 use crate::deadline;
 
 /// How many tries to connect must fail before a call does.
 const TRIES: u64 = 3;
-/// How often one call is sent at most.
-const SENDS: u32 = 4;
 /// How often one call is given to a connection at most: there are peers whose connections end before they take any.
 const ROUNDS: u32 = 8;
 /// gRPC's name for how often the call was sent before.
@@ -44,8 +42,7 @@ static RESENDS: LazyLock<Counter<u64>> = LazyLock::new(|| metric::RPC_CLIENT_RES
 pub(super) struct Balance {
     target: Target,
     members: RwLock<Arc<[Arc<Member>]>>,
-    /// Of calls that may be sent again although they may have been begun: a fifth, and ten a second.
-    budget: TpsBudget,
+    retries: Retries,
     awake: watch::Sender<bool>,
     keeping: Keeping,
     /// What the metric of calls that are sent again is labelled with.
@@ -91,7 +88,7 @@ impl Balance {
         let this = Arc::new(Self {
             target: config.target.clone(),
             members: RwLock::new(Arc::new([])),
-            budget: TpsBudget::new(Duration::from_secs(10), 10, 0.2),
+            retries: Retries::default(),
             awake,
             keeping,
             labels,
@@ -136,12 +133,11 @@ impl Balance {
     /// Sends a call to one endpoint; and to another one, if the first did not even begin it, or if that does no harm.
     pub(super) async fn send(
         &self,
+        method: Option<&Method>,
         request: Request<Body>,
         until: Instant,
         tried: &mut Tried,
     ) -> Result<Response<Body>, Failure> {
-        let method = Method::at(request.uri().path());
-        tried.is_traced = method.is_some();
         let (head, body) = request.into_parts();
         let (mut request, mut spare) = if method.is_some() {
             let message = body.collect().await.map_err(Failure::Message)?.to_bytes();
@@ -150,7 +146,7 @@ impl Balance {
         } else {
             (Request::from_parts(head, Outgoing::Stream(body)), None)
         };
-        self.budget.deposit();
+        let mut again = self.retries.begin(method.is_some_and(|it| it.is_idempotent));
         let mut avoided = None;
         let mut rounds = 0;
         loop {
@@ -160,32 +156,34 @@ impl Balance {
             address(&mut request, &peer.authority, left, tried.resent);
             // A caller may be in more of a hurry than any peer could be: that says nothing of the peer.
             let silent = (left >= self.keeping.config.timeout / 2).then_some(until);
-            request = match peer.send(request, silent, tried).await {
-                Ok(answer) => return Ok(answer.map(Body::new)),
+            let (failed, fate, wish) = match peer.send(request, silent, tried).await {
+                Ok(answer) => match Wish::of(&answer) {
+                    Some(wish) => (Ok(answer.map(Body::new)), Fate::Unavailable, wish),
+                    None => return Ok(answer.map(Body::new)),
+                },
                 Err(Unanswered::Unsent(_, Some(source))) if rounds >= ROUNDS => {
                     return Err(Failure::Broken { address: peer.address.clone(), source });
                 }
-                Err(Unanswered::Unsent(request, _)) => *request,
+                Err(Unanswered::Unsent(unsent, _)) => {
+                    request = *unsent;
+                    avoided = Some(peer);
+                    continue;
+                }
                 Err(Unanswered::Sent(source)) => {
                     let fate = match Fate::of(&source) {
                         Fate::Broken if spare.as_ref().is_some_and(|spare| !spare.taken.is_so()) => Fate::Unprocessed,
                         fate => fate,
                     };
-                    let again = match fate {
-                        Fate::Unprocessed => true,
-                        // It has too much to do as it is.
-                        Fate::Refused => self.budget.withdraw(),
-                        Fate::Broken => method.is_some_and(|it| it.is_idempotent) && self.budget.withdraw(),
-                        Fate::BrokenOff => false,
-                    };
-                    let Some(spare) = spare.as_mut().filter(|_| again && tried.resent + 1 < SENDS) else {
-                        return Err(Failure::Broken { address: peer.address.clone(), source });
-                    };
-                    tried.resent += 1;
-                    self.count(fate);
-                    spare.request()
+                    (Err(Failure::Broken { address: peer.address.clone(), source }), fate, Wish::default())
                 }
             };
+            let Some(spare) = spare.as_mut() else { return failed };
+            let Some(wait) = again.after(fate, wish, until) else { return failed };
+            drop(failed);
+            tokio::time::sleep(wait).await;
+            tried.resent += 1;
+            self.count(fate);
+            request = spare.request();
             avoided = Some(peer);
         }
     }

@@ -34,6 +34,8 @@ pub(super) enum Fate {
     Broken,
     /// It broke this one call off, on purpose.
     BrokenOff,
+    /// It says itself that it cannot do it now, whether it began or not.
+    Unavailable,
 }
 
 impl Fate {
@@ -59,6 +61,7 @@ impl Fate {
         match self {
             Self::Unprocessed | Self::Refused => "unprocessed",
             Self::Broken | Self::BrokenOff => "broken",
+            Self::Unavailable => "unavailable",
         }
     }
 }

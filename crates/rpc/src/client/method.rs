@@ -1,4 +1,4 @@
-//! Which calls may be sent again, as the descriptors have it.
+//! What the descriptors say of a method: above all, whether it may be called again.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,8 +8,12 @@ use prost_types::FileDescriptorSet;
 use prost_types::method_options::IdempotencyLevel;
 
 /// What is known of a method of mall's APIs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Method {
+    /// Where it stands among all of them, from 0.
+    pub(super) index: usize,
+    /// Its full name, such as `mall.user.v1.UserService/UserInfo`.
+    pub(super) name: String,
     /// To be called twice has no other effect than to be called once.
     pub(super) is_idempotent: bool,
 }
@@ -22,11 +26,11 @@ static UNARY: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
     for file in &descriptors.file {
         for service in &file.service {
             for method in service.method.iter().filter(|method| !method.client_streaming()) {
-                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
                 let level = method.options.as_ref().map(|options| options.idempotency_level());
                 let is_idempotent =
                     matches!(level, Some(IdempotencyLevel::NoSideEffects | IdempotencyLevel::Idempotent));
-                methods.insert(path, Method { is_idempotent });
+                methods.insert(format!("/{name}"), Method { index: methods.len(), name, is_idempotent });
             }
         }
     }
@@ -35,8 +39,13 @@ static UNARY: LazyLock<HashMap<String, Method>> = LazyLock::new(|| {
 
 impl Method {
     /// The method at a path; none that is not of our APIs, or takes a stream.
-    pub(super) fn at(path: &str) -> Option<Self> {
-        UNARY.get(path).copied()
+    pub(super) fn at(path: &str) -> Option<&'static Self> {
+        UNARY.get(path)
+    }
+
+    /// How many there are.
+    pub(super) fn count() -> usize {
+        UNARY.len()
     }
 }
 

@@ -201,10 +201,14 @@ pub(super) struct Tried {
     last: Option<Arc<[KeyValue]>>,
     pub(super) resent: u32,
     /// Probes and the questions of tools have no span.
-    pub(super) is_traced: bool,
+    is_traced: bool,
 }
 
 impl Tried {
+    pub(super) fn new(is_traced: bool) -> Self {
+        Self { is_traced, ..Self::default() }
+    }
+
     /// Sets what is known at the end of a call on its span: an attribute that is set twice is there twice.
     pub(super) fn annotate(&self) {
         if !self.is_traced {
@@ -271,7 +275,7 @@ impl Drop for Call<'_> {
 }
 
 /// Whether the answer says that the peer cannot work now; a call that it refuses for reasons of its own is answered.
-fn is_unavailable(answer: &Response<Incoming>) -> bool {
+pub(super) fn is_unavailable<B>(answer: &Response<B>) -> bool {
     let code = answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()));
     code == Some(Code::Unavailable)
         || matches!(answer.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE)

@@ -1,9 +1,5 @@
 //! The balanced channel over real servers that come, go, fail and die.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod told;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,10 +1,6 @@
 //! The chassis and the channel, over real connections, around a service that does what a test tells it.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-mod told;
-
-use std::future::{Future, ready};
+use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,39 +8,17 @@ use std::time::Duration;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use proto::user::v1::user_service_client::UserServiceClient;
-use proto::user::v1::user_service_server::UserServiceServer;
 use proto::user::v1::*;
-use rpc::lifecycle::Lifecycle;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-use crate::told::Told;
-
-struct Running {
-    address: SocketAddr,
-    admin: SocketAddr,
-    lifecycle: Lifecycle,
-    served: JoinHandle<Result<(), rpc::Error>>,
-}
-
-fn config() -> rpc::server::Config {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    rpc::server::Config { listen: any, admin: any, ..Default::default() }
-}
-
-async fn start<F>(config: rpc::server::Config, behaviour: impl Fn() -> F + Send + Sync + 'static) -> Running
-where
-    F: Future<Output = Result<(), Status>> + Send + 'static,
-{
-    start_told(config, Told::new(move |_| behaviour())).await
-}
+use crate::told::{Running, Told, client, config, start, start_told};
 
 /// A server that sends the address of each call's client to `seen`.
 async fn start_with(config: rpc::server::Config, seen: mpsc::UnboundedSender<String>) -> Running {
@@ -53,26 +27,6 @@ async fn start_with(config: rpc::server::Config, seen: mpsc::UnboundedSender<Str
         ready(Ok(()))
     };
     start_told(config, Told::new(tell)).await
-}
-
-async fn start_told(config: rpc::server::Config, told: Told) -> Running {
-    let lifecycle = Lifecycle::new();
-    let server = rpc::Server::bind(config, lifecycle.clone()).await.unwrap();
-    let (address, admin) = (server.address().unwrap(), server.admin_address());
-    let service = |most| UserServiceServer::new(told).max_decoding_message_size(most);
-    let served = tokio::spawn(server.serve(service));
-    Running { address, admin, lifecycle, served }
-}
-
-impl Running {
-    fn client(&self) -> UserServiceClient<rpc::Channel> {
-        client(self.address, Duration::from_secs(20))
-    }
-}
-
-fn client(address: SocketAddr, timeout: Duration) -> UserServiceClient<rpc::Channel> {
-    let config = rpc::client::Config { target: address.into(), timeout, ..Default::default() };
-    UserServiceClient::new(rpc::client::connect(&config))
 }
 
 /// A client that knows of no deadlines, so that the server's own word is heard: tonic's channel would speak first.
@@ -372,6 +326,6 @@ async fn a_dead_peer_is_unavailable_until_it_is_back() {
 async fn a_taken_port_is_named() {
     let taken = rpc::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = taken.local_addr().unwrap();
-    let error = rpc::Server::bind(rpc::server::Config { listen: address, ..config() }, Lifecycle::new()).await;
+    let error = rpc::Server::bind(rpc::server::Config { listen: address, ..config() }, rpc::Lifecycle::new()).await;
     assert!(error.unwrap_err().to_string().contains(&format!("port {}", address.port())));
 }

@@ -1,7 +1,5 @@
 //! The end of a server that real clients call without pause: none of them loses a call that was taken.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;

@@ -125,8 +125,11 @@ metrics! {
         "Calls to peers that are under way";
     RPC_CLIENT_RESENDS = "mall.rpc.client.resends", "{call}", Kind::Counter,
         [SERVER_ADDRESS, SERVER_PORT, REASON],
-        "Calls to peers that were sent again: the first endpoint did not look at it, `unprocessed`, or broke before it \
-         answered, `broken`";
+        "Calls to peers that were sent again: the first endpoint did not look at it, `unprocessed`, broke before it \
+         answered, `broken`, or said that it cannot now, `unavailable`";
+    RPC_CLIENT_BREAKER_STATE = "mall.rpc.client.breaker.state", "1", Kind::Gauge,
+        [RPC_METHOD, SERVER_ADDRESS, SERVER_PORT],
+        "Whether calls to a peer's method are made, 0, refused because they fail, 2, or tried again, 1";
     DISCOVERY_ENDPOINTS = "mall.discovery.endpoints", "{endpoint}", Kind::Gauge,
         [SERVER_ADDRESS],
         "Endpoints of a peer that are known by DNS or from Kubernetes";
