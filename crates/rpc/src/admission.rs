@@ -1,5 +1,7 @@
-//! A limit on the calls in flight, with a short queue: past it a call is refused at once rather than served late.
+//! Admission: a limit on the calls in flight for each method, which it learns, and one for all of them together. Past it a
+//! call is refused rather than served late.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,12 +10,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
-use telemetry::{Tally, metric};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use telemetry::{KeyValue, Tally, metric, semconv};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{Layer, Service};
+
+use self::gate::{Entry, Gate};
+use crate::criticality::Criticality;
+
+mod gate;
+mod limit;
 
 /// What a refused caller is told to wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -21,39 +29,96 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Calls that were refused.
 static REFUSED: Tally = Tally::new(metric::RPC_SERVER_REFUSED);
 
-/// Admits a bounded number of calls; refuses the rest with RESOURCE_EXHAUSTED and retry info.
+/// Admits the calls to a service, of each method as many as it does well; refuses the rest with RESOURCE_EXHAUSTED and retry
+/// info.
 ///
-/// A call counts until its handler has answered. Health checks are always admitted: an overloaded service is alive.
+/// A call counts until its handler has answered. Health checks are always admitted: an overloaded service is alive. So is
+/// what else is no method of the service, within the limit of all together.
 #[derive(Clone, Debug)]
-pub struct AdmissionLayer {
-    running: Arc<Semaphore>,
+pub struct AdmissionLayer(Arc<Limits>);
+
+#[derive(Debug)]
+struct Limits {
+    methods: HashMap<String, Method>,
+    /// Room for calls that run or wait.
     present: Arc<Semaphore>,
+    /// What of it the less critical leave to the others.
+    kept: [usize; Criticality::COUNT],
+}
+
+#[derive(Debug)]
+struct Method {
+    criticality: Criticality,
+    gate: Arc<Gate>,
 }
 
 impl AdmissionLayer {
-    /// At most `in_flight` calls run while at most `queued` more wait for their turn.
-    pub fn new(in_flight: usize, queued: usize) -> Self {
+    /// Of `methods`, which are such as `mall.user.v1.UserService/Login`, at most `in_flight` calls run while `queued` more
+    /// wait for their turn.
+    pub fn new(methods: impl IntoIterator<Item = (String, Criticality)>, in_flight: usize, queued: usize) -> Self {
         REFUSED.show([["overload"]]);
-        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        Self { running: semaphore(in_flight), present: semaphore(in_flight.saturating_add(queued)) }
+        let room = in_flight.saturating_add(queued).min(Semaphore::MAX_PERMITS);
+        let method = |(name, criticality)| {
+            let gate = Arc::new(Gate::new(in_flight, queued));
+            (format!("/{name}"), Method { criticality, gate })
+        };
+        let methods: HashMap<_, _> = methods.into_iter().map(method).collect();
+        show(&methods);
+        let kept = [room / 5, room / 10, 0];
+        Self(Arc::new(Limits { methods, present: Arc::new(Semaphore::new(room)), kept }))
     }
+}
 
-    fn enter(&self) -> Result<OwnedSemaphorePermit, Status> {
-        self.present.clone().try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits | TryAcquireError::Closed => {
-                REFUSED.count(["overload"]);
-                let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
-                Status::with_error_details(Code::ResourceExhausted, "too many calls in flight, try again", details)
+/// Shows the limits of the methods as a metric.
+fn show(methods: &HashMap<String, Method>) {
+    let gates = methods.iter().map(|(path, method)| {
+        let name = path.trim_start_matches('/').to_owned();
+        (Arc::downgrade(&method.gate), [KeyValue::new(semconv::RPC_METHOD, name)])
+    });
+    let gates: Vec<_> = gates.collect();
+    metric::RPC_SERVER_LIMIT.observe(move |observer| {
+        for (gate, labels) in &gates {
+            if let Some(gate) = gate.upgrade() {
+                observer.observe(gate.limit() as f64, labels);
             }
-        })
+        }
+    });
+}
+
+/// A call that was admitted.
+struct Admitted {
+    criticality: Criticality,
+    entry: Option<Entry>,
+    _present: OwnedSemaphorePermit,
+}
+
+impl Limits {
+    async fn admit(&self, path: &str, said: Option<Criticality>) -> Option<Admitted> {
+        let method = self.methods.get(path);
+        let criticality = said.or(method.map(|method| method.criticality)).unwrap_or_default();
+        if self.present.available_permits() <= self.kept[criticality as usize] {
+            return None;
+        }
+        let present = Arc::clone(&self.present).try_acquire_owned().ok()?;
+        let entry = match method {
+            Some(method) => Some(method.gate.enter(criticality).await?),
+            None => None,
+        };
+        Some(Admitted { criticality, entry, _present: present })
     }
+}
+
+fn refusal() -> Status {
+    REFUSED.count(["overload"]);
+    let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(Code::ResourceExhausted, "too many calls in flight, try again", details)
 }
 
 impl<S> Layer<S> for AdmissionLayer {
     type Service = Admission<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Admission { inner, limit: self.clone() }
+        Admission { inner, limits: Arc::clone(&self.0) }
     }
 }
 
@@ -61,7 +126,7 @@ impl<S> Layer<S> for AdmissionLayer {
 #[derive(Clone, Debug)]
 pub struct Admission<S> {
     inner: S,
-    limit: AdmissionLayer,
+    limits: Arc<Limits>,
 }
 
 impl<S> Service<Request<Body>> for Admission<S>
@@ -81,29 +146,20 @@ where
         if request.uri().path().starts_with("/grpc.health.v1.Health/") {
             return Box::pin(self.inner.call(request));
         }
-        let present = match self.limit.enter() {
-            Ok(permit) => permit,
-            Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
-        };
-        let running = self.limit.running.clone();
+        let limits = Arc::clone(&self.limits);
         // The service that was polled ready is the one to call; its clone waits for the next request.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         Box::pin(async move {
-            let _present = present;
-            let _running = running.acquire_owned().await;
-            inner.call(request).await
+            let said = Criticality::said(request.headers());
+            let Some(admitted) = limits.admit(request.uri().path(), said).await else {
+                return Ok(refusal().into_http());
+            };
+            let answer = admitted.criticality.scope(inner.call(request)).await;
+            if let Some(entry) = admitted.entry {
+                entry.answered();
+            }
+            answer
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_limit_is_too_large() {
-        let layer = AdmissionLayer::new(usize::MAX, usize::MAX);
-        assert_eq!(layer.present.available_permits(), Semaphore::MAX_PERMITS);
     }
 }

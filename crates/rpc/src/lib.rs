@@ -7,6 +7,7 @@ pub mod accept;
 pub mod admin;
 pub mod admission;
 pub mod client;
+pub mod criticality;
 pub mod deadline;
 pub mod error;
 mod invalid;
@@ -16,6 +17,7 @@ pub mod server;
 use std::net::{IpAddr, SocketAddr};
 
 pub use client::Channel;
+pub use criticality::Criticality;
 pub use error::Error;
 pub use invalid::{Checks, Invalid, Rule};
 pub use lifecycle::Lifecycle;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use http::{Request, Response};
 use ipnet::{IpNet, Ipv4Net};
+use proto::access;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin::{self, AdminServer};
 use crate::admission::AdmissionLayer;
+use crate::criticality::{CRITICALITY, Criticality};
 use crate::deadline::DeadlineLayer;
 use crate::lifecycle::Lifecycle;
 use crate::{Error, accept, listen};
@@ -41,9 +43,9 @@ pub struct Config {
     /// The most time that a call gets, whatever it brings.
     #[serde(with = "humantime_serde")]
     pub max_timeout: Duration,
-    /// Calls that run at one time.
+    /// Calls that run at one time. Each method has a limit of its own below that, which follows how fast it answers.
     pub max_in_flight: usize,
-    /// Calls that wait for their turn; one more is refused.
+    /// Calls of one method that wait for their turn; of one more, the least critical is refused.
     pub max_queued: usize,
     /// The streams that one connection may have open.
     pub max_streams: u32,
@@ -57,7 +59,8 @@ pub struct Config {
     /// How long a ping may go unanswered before the connection is closed.
     #[serde(with = "humantime_serde")]
     pub keepalive_timeout: Duration,
-    /// Networks of the gateways whose word is taken for the address of their client; this machine's by default.
+    /// Networks of the gateways and services whose word is taken for the address of their client and for how critical a call
+    /// is; this machine's by default.
     pub trusted_gateways: Vec<IpNet>,
     /// How long calls are still served after the word to stop, while the process already says that it is not ready: the
     /// time that whoever sends them here needs to hear of it. None by default, for nobody needs it on a laptop.
@@ -138,14 +141,16 @@ impl Server {
                 .with_service_name("grpc.health.v1.Health")
         };
         let cut_off = CancellationToken::new();
+        let methods = methods_of(S::NAME);
         let layers = ServiceBuilder::new()
-            .layer(telemetry::grpc::ServerLayer::new(methods_of(S::NAME)))
+            .layer(telemetry::grpc::ServerLayer::new(methods.iter().map(|(name, _)| name)))
             .layer(CatchPanicLayer::custom(answer_panic))
+            .map_request(move |request| believe(&config.trusted_gateways, request))
             .layer(DeadlineLayer::new(config.timeout, config.max_timeout, cut_off.clone()))
-            .layer(AdmissionLayer::new(config.max_in_flight, config.max_queued))
-            .map_request(move |request| {
+            .layer(AdmissionLayer::new(methods, config.max_in_flight, config.max_queued))
+            .map_request(|request| {
                 telemetry::handling();
-                believe(&config.trusted_gateways, request)
+                request
             })
             .map_response(blame_sender)
             .into_inner();
@@ -178,12 +183,13 @@ impl Server {
     }
 }
 
-/// Drops what the caller says of its client's address, unless the caller is a gateway of ours.
+/// Drops what the caller says of its client's address and of how critical the call is, unless it is a gateway of ours.
 fn believe(gateways: &[IpNet], mut request: Request<Body>) -> Request<Body> {
     let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let trusted = peer.is_some_and(|peer| gateways.iter().any(|net| net.contains(&peer.ip().to_canonical())));
     if !trusted {
         request.headers_mut().remove(crate::CLIENT_ADDRESS);
+        request.headers_mut().remove(CRITICALITY);
     }
     request
 }
@@ -205,11 +211,24 @@ fn blame_sender(response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// The methods of a service, each `pkg.Svc/Method`.
-fn methods_of(service: &str) -> Vec<String> {
-    let service = proto::descriptors().get_service_by_name(service);
+/// The methods of a service, each `pkg.Svc/Method`, and how much they matter.
+fn methods_of(service: &str) -> Vec<(String, Criticality)> {
+    let pool = proto::descriptors();
+    let option = pool.get_extension_by_name("mall.access.v1.criticality");
+    let service = pool.get_service_by_name(service);
     let methods = service.iter().flat_map(|service| service.methods());
-    methods.map(|method| format!("{}/{}", method.parent_service().full_name(), method.name())).collect()
+    methods
+        .map(|method| {
+            let name = format!("{}/{}", method.parent_service().full_name(), method.name());
+            let said = option.as_ref().and_then(|option| method.options().get_extension(option).as_enum_number());
+            let criticality = match said.map(access::v1::Criticality::try_from) {
+                Some(Ok(access::v1::Criticality::Sheddable)) => Criticality::Sheddable,
+                Some(Ok(access::v1::Criticality::Critical)) => Criticality::Critical,
+                _ => Criticality::Normal,
+            };
+            (name, criticality)
+        })
+        .collect()
 }
 
 /// Keeps the gRPC health of the server and of `service` at what the process can do.

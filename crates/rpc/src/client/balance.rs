@@ -27,6 +27,7 @@ use super::method::Method;
 use super::outgoing::{Outgoing, Taken};
 use super::peer::{Keeping, Peer, Tried, Unanswered};
 use super::retry::{Retries, Wish};
+use crate::criticality::Criticality;
 use crate::deadline;
 
 /// How many tries to connect must fail before a call does.
@@ -298,7 +299,7 @@ async fn follow(mut endpoints: Endpoints, balance: Weak<Balance>) {
     }
 }
 
-/// Writes on a call to whom it goes, how much time is left for it, and how often it was sent before.
+/// Writes on a call to whom it goes, how much time is left for it, how much it matters, and how often it was sent before.
 fn address(request: &mut Request<Outgoing>, authority: &Authority, left: Duration, sent: u32) {
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
     uri.scheme = Some(Scheme::HTTP);
@@ -306,6 +307,7 @@ fn address(request: &mut Request<Outgoing>, authority: &Authority, left: Duratio
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
     let headers = request.headers_mut();
     headers.insert(deadline::GRPC_TIMEOUT, deadline::header(left));
+    Criticality::tell(headers);
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("grpc-mall/", env!("CARGO_PKG_VERSION"))));
     if sent > 0 {
         headers.insert(ATTEMPTS, HeaderValue::from(sent));

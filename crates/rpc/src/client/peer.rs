@@ -130,7 +130,7 @@ impl Peer {
         };
         match answer.await {
             Ok(answer) => {
-                call.end(!is_unavailable(&answer));
+                call.end(&answer);
                 Ok(answer)
             }
             Err(mut error) => match error.take_message() {
@@ -239,12 +239,15 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// It was answered, by a peer that is well or not.
-    fn end(&mut self, is_well: bool) {
+    fn end<B>(&mut self, answer: &Response<B>) {
         self.ended = true;
         let now = Instant::now();
         let cost = &mut self.peer.state().cost;
-        cost.answered(now.saturating_duration_since(self.began), now);
-        if !is_well {
+        // That one refuses fast does not tell that it is fast.
+        if code(answer) != Some(Code::ResourceExhausted) {
+            cost.answered(now.saturating_duration_since(self.began), now);
+        }
+        if is_unavailable(answer) {
             cost.failed(now);
         }
     }
@@ -276,9 +279,13 @@ impl Drop for Call<'_> {
 
 /// Whether the answer says that the peer cannot work now; a call that it refuses for reasons of its own is answered.
 pub(super) fn is_unavailable<B>(answer: &Response<B>) -> bool {
-    let code = answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()));
-    code == Some(Code::Unavailable)
+    code(answer) == Some(Code::Unavailable)
         || matches!(answer.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// The status of an answer that has no message.
+fn code<B>(answer: &Response<B>) -> Option<Code> {
+    answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))
 }
 
 async fn connect(address: &Address, config: &Config) -> Result<(Line, Connection), Box<dyn StdError + Send + Sync>> {

@@ -1,6 +1,5 @@
 //! A peer that says it is unavailable: who asks again, how often, and who stops asking.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -136,7 +135,7 @@ async fn a_method_that_fails_all_the_time_is_left_alone_until_it_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_is_not_there_is_left_alone_as_well() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = client(SocketAddr::from(closed), Duration::from_secs(5));
+    let client = client(closed, Duration::from_secs(5));
     let at_once = async {
         loop {
             let began = Instant::now();

@@ -5,5 +5,6 @@
 mod balance;
 mod chassis;
 mod failing;
+mod overload;
 mod stopping;
 mod told;

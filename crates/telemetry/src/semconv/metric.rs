@@ -117,6 +117,9 @@ metrics! {
     RPC_SERVER_REFUSED = "mall.rpc.server.refused", "{call}", Kind::Counter,
         [REASON],
         "Calls that were refused because too many were there: `overload`";
+    RPC_SERVER_LIMIT = "mall.rpc.server.limit", "{call}", Kind::Gauge,
+        [RPC_METHOD],
+        "Calls of a method that may run at one time, as the service has learned it";
     RPC_CLIENT_CALL_DURATION = standard::RPC_CLIENT_CALL_DURATION, "s", CALLS,
         [RPC_SYSTEM_NAME, RPC_METHOD, SERVER_ADDRESS, SERVER_PORT, RPC_RESPONSE_STATUS_CODE, ERROR_TYPE],
         "How long calls to peers took";
@@ -127,7 +130,7 @@ metrics! {
         [SERVER_ADDRESS, SERVER_PORT, REASON],
         "Calls to peers that were sent again: the first endpoint did not look at it, `unprocessed`, broke before it \
          answered, `broken`, or said that it cannot now, `unavailable`";
-    RPC_CLIENT_BREAKER_STATE = "mall.rpc.client.breaker.state", "1", Kind::Gauge,
+    RPC_CLIENT_BREAKER_STATE = "mall.rpc.client.breaker.state", "{state}", Kind::Gauge,
         [RPC_METHOD, SERVER_ADDRESS, SERVER_PORT],
         "Whether calls to a peer's method are made, 0, refused because they fail, 2, or tried again, 1";
     DISCOVERY_ENDPOINTS = "mall.discovery.endpoints", "{endpoint}", Kind::Gauge,

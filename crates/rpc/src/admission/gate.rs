@@ -1,0 +1,126 @@
+//! The gate before one method: its limit, and the few calls that wait for their turn.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::limit::Limit;
+use crate::criticality::Criticality;
+
+/// Lets calls in, up to a limit that it learns. Beyond that they wait for a short while, in turn as long as there are few of
+/// them, and else the last one first: those who waited long would be answered too late anyway.
+#[derive(Debug)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    /// Calls that may wait.
+    queued: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: Limit,
+    running: usize,
+    /// Those that wait, the least critical in the first queue.
+    waiting: [VecDeque<oneshot::Sender<Entry>>; Criticality::COUNT],
+}
+
+/// The right of a call to run; its end lets the next one in.
+#[derive(Debug)]
+pub(super) struct Entry {
+    gate: Option<Arc<Gate>>,
+    began: Instant,
+    answered: bool,
+}
+
+impl Entry {
+    /// The call was answered; without this it was given up.
+    pub(super) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let Some(gate) = self.gate.take() else { return };
+        let now = Instant::now();
+        {
+            let mut state = gate.state();
+            state.running -= 1;
+            let beside = state.running;
+            state.limit.ended(now.saturating_duration_since(self.began), beside, self.answered, now);
+        }
+        gate.let_in(now);
+    }
+}
+
+impl Gate {
+    /// One that lets at most `most` calls in while `queued` wait.
+    pub(super) fn new(most: usize, queued: usize) -> Self {
+        let state = State { limit: Limit::new(most, Instant::now()), running: 0, waiting: Default::default() };
+        Self { state: Mutex::new(state), queued }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The calls that it lets in now.
+    pub(super) fn limit(&self) -> usize {
+        self.state().limit.current()
+    }
+
+    /// Waits for a call's turn; `None` says that there are too many.
+    pub(super) async fn enter(self: &Arc<Self>, criticality: Criticality) -> Option<Entry> {
+        let (turn, patience) = {
+            let mut state = self.state();
+            if state.running < state.limit.current() {
+                return Some(self.entry(&mut state, Instant::now()));
+            }
+            if state.waiting.iter().map(VecDeque::len).sum::<usize>() >= self.queued {
+                // The one that has waited longest of the least critical goes, unless this one is less critical than all.
+                let below = state.waiting.iter_mut().take(criticality as usize + 1).find(|queue| !queue.is_empty());
+                drop(below?.pop_front());
+            }
+            // It waits for less than it may take: both together are what its caller waits for.
+            let (sender, turn) = oneshot::channel();
+            state.waiting[criticality as usize].push_back(sender);
+            (turn, state.limit.patience() / 2)
+        };
+        timeout(patience, turn).await.ok()?.ok()
+    }
+
+    fn entry(self: &Arc<Self>, state: &mut State, began: Instant) -> Entry {
+        state.running += 1;
+        state.limit.began(state.running);
+        Entry { gate: Some(Arc::clone(self)), began, answered: false }
+    }
+
+    /// Lets in who waits, as far as there is room.
+    fn let_in(self: &Arc<Self>, now: Instant) {
+        loop {
+            let (sender, entry) = {
+                let mut state = self.state();
+                if state.running >= state.limit.current() {
+                    return;
+                }
+                let Some(sender) = state.next() else { return };
+                (sender, self.entry(&mut state, now))
+            };
+            if let Err(mut unused) = sender.send(entry) {
+                // Nobody waits any more. This is no call that was given up.
+                unused.gate = None;
+                self.state().running -= 1;
+            }
+        }
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<oneshot::Sender<Entry>> {
+        let few = self.limit.current() / 2;
+        let queue = self.waiting.iter_mut().rev().find(|queue| !queue.is_empty())?;
+        if queue.len() > few { queue.pop_back() } else { queue.pop_front() }
+    }
+}

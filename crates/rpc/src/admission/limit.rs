@@ -1,0 +1,218 @@
+//! How many calls of one method may run: as many as make them little slower than they are alone.
+//!
+//! The limit grows by a twentieth while it is reached and calls stay fast, and shrinks by a fifth when on average they are
+//! slow: additive increase with multiplicative decrease, as TCP has it, on latency in place of loss. What is fast is learned
+//! from calls that are nearly alone; under a load that lasts, when there are none, a few are let in alone from time to time,
+//! as BBR does. Netflix's gradient compares with what was usual lately, so that its limit creeps up under such a load.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// No limit is less: how long a call takes alone could not be learned any more.
+const LEAST: f64 = 4.0;
+/// Where it starts.
+const FIRST: f64 = 64.0;
+/// How often it may change, and after how many calls at least.
+const WINDOW: Duration = Duration::from_millis(100);
+const FEWEST: u32 = 8;
+/// How long what was learned is good for while the limit is reached, and of how many calls it is learned anew.
+const KNOWN: Duration = Duration::from_secs(10);
+const PROBES: u32 = 16;
+/// What of it changes.
+const GROWTH: f64 = 1.05;
+const DECLINE: f64 = 0.8;
+/// Calls that take this many times as long as those that are alone, and [`SLACK`] more, are slow.
+const TOLERANCE: u32 = 2;
+/// CoDel's target for the time in a queue.
+const SLACK: Duration = Duration::from_millis(5);
+/// How long calls may take until it is known how long they take.
+const UNKNOWN: Duration = Duration::from_secs(1);
+/// How much of a call that is alone is learned.
+const LEARNING: f64 = 0.1;
+/// No call counts for more than so many slow ones: a single one says little.
+const MOST: u32 = 4;
+
+/// A limit on the calls of one method that run at one time.
+#[derive(Debug)]
+pub(super) struct Limit {
+    value: f64,
+    most: f64,
+    /// How long calls take that are alone, in seconds and on average.
+    alone: Option<f64>,
+    /// When that was seen last.
+    seen: Instant,
+    /// How many calls are still let in nearly alone, to see it.
+    probes: u32,
+    window: Window,
+}
+
+/// What was seen since the last change.
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    calls: u32,
+    seconds: f64,
+    /// The most calls that ran at one time.
+    peak: usize,
+}
+
+impl Window {
+    fn new(began: Instant) -> Self {
+        Self { began, calls: 0, seconds: 0.0, peak: 0 }
+    }
+}
+
+impl Limit {
+    /// One that is never more than `most`, and at least 1.
+    pub(super) fn new(most: usize, now: Instant) -> Self {
+        let most = most.max(1) as f64;
+        Self { value: FIRST.min(most), most, alone: None, seen: now, probes: 0, window: Window::new(now) }
+    }
+
+    /// The calls that may run now.
+    pub(super) fn current(&self) -> usize {
+        if self.probes > 0 { self.least() as usize } else { self.value as usize }
+    }
+
+    fn least(&self) -> f64 {
+        LEAST.min(self.most)
+    }
+
+    /// How long calls may take that are not slow.
+    pub(super) fn patience(&self) -> Duration {
+        self.alone.map_or(UNKNOWN, |alone| Duration::from_secs_f64(alone) * TOLERANCE + SLACK)
+    }
+
+    /// A call began, as one of so many that run now.
+    pub(super) fn began(&mut self, running: usize) {
+        self.window.peak = self.window.peak.max(running);
+    }
+
+    /// A call ended that took so long, with so many still running beside it; it was answered, or given up by whoever called.
+    pub(super) fn ended(&mut self, took: Duration, beside: usize, answered: bool, now: Instant) {
+        let patience = self.patience();
+        // Whoever gave up early says nothing.
+        if !answered && took <= patience {
+            return;
+        }
+        let took = took.min(patience * MOST).as_secs_f64();
+        if answered && (beside as f64) < LEAST {
+            self.learn(took, now);
+        }
+        self.window.calls += 1;
+        self.window.seconds += took;
+        let Window { began, calls, seconds, peak } = self.window;
+        if self.probes > 0 || calls < FEWEST || now.saturating_duration_since(began) < WINDOW {
+            return;
+        }
+        let average = seconds / f64::from(calls);
+        let peak = peak as f64;
+        let is_reached = peak >= self.value.floor();
+        if is_reached && now.saturating_duration_since(self.seen) > KNOWN {
+            self.probes = PROBES;
+        } else if average > patience.as_secs_f64() {
+            self.value = (self.value.min(peak) * DECLINE).max(self.least());
+        } else if is_reached {
+            self.value = (self.value * GROWTH).max(self.value + 1.0).min(self.most);
+        }
+        // Those that have company are no faster than those that have none.
+        self.alone = Some(self.alone.map_or(average, |alone| alone.min(average)));
+        self.window = Window::new(now);
+    }
+
+    /// A call that was alone took so many seconds.
+    fn learn(&mut self, took: f64, now: Instant) {
+        let alone = self.alone.get_or_insert(took);
+        *alone += (took - *alone) * LEARNING;
+        self.seen = now;
+        // What ends during the probes says nothing of the limit.
+        if self.probes == 1 {
+            self.window = Window::new(now);
+        }
+        self.probes = self.probes.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A limit after `rounds` rounds of 100 ms in which as many calls as it allows, and no more than `wanted`, take `latency`
+    /// of how many they are.
+    fn settle(limit: &mut Limit, rounds: u32, wanted: usize, latency: impl Fn(usize) -> Duration) {
+        let mut now = limit.window.began;
+        for _ in 0..rounds {
+            let running = limit.current().min(wanted);
+            limit.began(running);
+            now += WINDOW;
+            for _ in 0..FEWEST.max(running as u32) {
+                limit.ended(latency(running), running - 1, true, now);
+            }
+        }
+    }
+
+    /// A service that does four calls at a time, each in 5 ms.
+    fn four_at_a_time(running: usize) -> Duration {
+        Duration::from_millis(5) * running.div_ceil(4) as u32
+    }
+
+    fn new() -> Limit {
+        let mut limit = Limit::new(1024, Instant::now());
+        settle(&mut limit, 20, 2, four_at_a_time);
+        limit
+    }
+
+    #[test]
+    fn it_comes_down_to_what_a_service_can_do_and_stays_there() {
+        let mut limit = new();
+        settle(&mut limit, 50, 1000, four_at_a_time);
+        for _ in 0..1000 {
+            settle(&mut limit, 1, 1000, four_at_a_time);
+            assert!((8.0..=20.0).contains(&limit.value), "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn it_grows_while_more_calls_are_no_slower() {
+        let mut limit = new();
+        settle(&mut limit, 100, 1000, |_| Duration::from_millis(5));
+        assert_eq!(limit.current(), 1024);
+        // Nobody needs it now, and it is still there.
+        settle(&mut limit, 100, 10, |_| Duration::from_millis(5));
+        assert_eq!(limit.current(), 1024);
+    }
+
+    #[test]
+    fn a_service_that_became_slower_for_good_is_known_for_it() {
+        let mut limit = new();
+        settle(&mut limit, 100, 1000, |running| four_at_a_time(running) * 10);
+        assert!(limit.current() < 64);
+        settle(&mut limit, 200, 3, |_| Duration::from_millis(50));
+        assert!(limit.patience() > Duration::from_millis(100), "{limit:?}");
+    }
+
+    #[test]
+    fn a_service_that_is_never_at_rest_is_looked_at_alone_now_and_then() {
+        let mut limit = Limit::new(1024, Instant::now());
+        // All that it knows is the wrong thing.
+        settle(&mut limit, 1, 64, |_| Duration::from_millis(500));
+        settle(&mut limit, 400, 1000, four_at_a_time);
+        assert!(limit.current() <= 20, "{limit:?}");
+    }
+
+    #[test]
+    fn who_gives_up_early_says_nothing() {
+        let mut limit = new();
+        let before = format!("{limit:?}");
+        limit.ended(Duration::from_millis(1), 0, false, Instant::now());
+        assert_eq!(format!("{limit:?}"), before);
+    }
+
+    #[test]
+    fn it_is_never_nothing() {
+        let mut limit = Limit::new(0, Instant::now());
+        settle(&mut limit, 50, 10, |_| Duration::from_secs(1));
+        assert_eq!(limit.current(), 1);
+    }
+}
