@@ -59,7 +59,7 @@ impl AdmissionLayer {
         REFUSED.show([["overload"]]);
         let room = in_flight.saturating_add(queued).min(Semaphore::MAX_PERMITS);
         let method = |(name, criticality)| {
-            let gate = Arc::new(Gate::new(in_flight, queued));
+            let gate = Arc::new(Gate::new(criticality, in_flight, queued));
             (format!("/{name}"), Method { criticality, gate })
         };
         let methods: HashMap<_, _> = methods.into_iter().map(method).collect();

@@ -56,9 +56,10 @@ impl Drop for Entry {
 }
 
 impl Gate {
-    /// One that lets at most `most` calls in while `queued` wait.
-    pub(super) fn new(most: usize, queued: usize) -> Self {
-        let state = State { limit: Limit::new(most, Instant::now()), running: 0, waiting: Default::default() };
+    /// One before a method, that lets at most `most` calls in while `queued` wait.
+    pub(super) fn new(criticality: Criticality, most: usize, queued: usize) -> Self {
+        let limit = Limit::new(most, criticality, Instant::now());
+        let state = State { limit, running: 0, waiting: Default::default() };
         Self { state: Mutex::new(state), queued }
     }
 
@@ -83,10 +84,9 @@ impl Gate {
                 let below = state.waiting.iter_mut().take(criticality as usize + 1).find(|queue| !queue.is_empty());
                 drop(below?.pop_front());
             }
-            // It waits for less than it may take: both together are what its caller waits for.
             let (sender, turn) = oneshot::channel();
             state.waiting[criticality as usize].push_back(sender);
-            (turn, state.limit.patience() / 2)
+            (turn, state.limit.patience())
         };
         timeout(patience, turn).await.ok()?.ok()
     }

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No limit is less: how long a call takes alone could not be learned any more.
-const LEAST: f64 = 4.0;
+use crate::criticality::Criticality;
+
+/// No limit is less: a few callers are no overload, however slow a method is.
+const LEAST: f64 = 16.0;
+/// A call beside fewer than this is as good as alone.
+const ALONE: usize = 4;
 /// Where it starts.
 const FIRST: f64 = 64.0;
 /// How often it may change, and after how many calls at least.
@@ -24,8 +28,10 @@ const GROWTH: f64 = 1.05;
 const DECLINE: f64 = 0.8;
 /// Calls that take this many times as long as those that are alone, and [`SLACK`] more, are slow.
 const TOLERANCE: u32 = 2;
-/// CoDel's target for the time in a queue.
-const SLACK: Duration = Duration::from_millis(5);
+/// What nobody minds; less would refuse the calls of some dozens of callers who wait for each other. Critical calls bear more,
+/// so that others make room for them.
+const SLACK: Duration = Duration::from_millis(100);
+const CRITICAL_SLACK: Duration = Duration::from_millis(400);
 /// How long calls may take until it is known how long they take.
 const UNKNOWN: Duration = Duration::from_secs(1);
 /// How much of a call that is alone is learned.
@@ -38,6 +44,7 @@ const MOST: u32 = 4;
 pub(super) struct Limit {
     value: f64,
     most: f64,
+    slack: Duration,
     /// How long calls take that are alone, in seconds and on average.
     alone: Option<f64>,
     /// When that was seen last.
@@ -65,23 +72,20 @@ impl Window {
 
 impl Limit {
     /// One that is never more than `most`, and at least 1.
-    pub(super) fn new(most: usize, now: Instant) -> Self {
+    pub(super) fn new(most: usize, criticality: Criticality, now: Instant) -> Self {
         let most = most.max(1) as f64;
-        Self { value: FIRST.min(most), most, alone: None, seen: now, probes: 0, window: Window::new(now) }
+        let slack = if criticality == Criticality::Critical { CRITICAL_SLACK } else { SLACK };
+        Self { value: FIRST.min(most), most, slack, alone: None, seen: now, probes: 0, window: Window::new(now) }
     }
 
     /// The calls that may run now.
     pub(super) fn current(&self) -> usize {
-        if self.probes > 0 { self.least() as usize } else { self.value as usize }
-    }
-
-    fn least(&self) -> f64 {
-        LEAST.min(self.most)
+        (if self.probes > 0 { self.value.min(ALONE as f64) } else { self.value }) as usize
     }
 
     /// How long calls may take that are not slow.
     pub(super) fn patience(&self) -> Duration {
-        self.alone.map_or(UNKNOWN, |alone| Duration::from_secs_f64(alone) * TOLERANCE + SLACK)
+        self.alone.map_or(UNKNOWN, |alone| Duration::from_secs_f64(alone) * TOLERANCE + self.slack)
     }
 
     /// A call began, as one of so many that run now.
@@ -97,7 +101,7 @@ impl Limit {
             return;
         }
         let took = took.min(patience * MOST).as_secs_f64();
-        if answered && (beside as f64) < LEAST {
+        if answered && beside < ALONE {
             self.learn(took, now);
         }
         self.window.calls += 1;
@@ -112,7 +116,7 @@ impl Limit {
         if is_reached && now.saturating_duration_since(self.seen) > KNOWN {
             self.probes = PROBES;
         } else if average > patience.as_secs_f64() {
-            self.value = (self.value.min(peak) * DECLINE).max(self.least());
+            self.value = (self.value.min(peak) * DECLINE).max(LEAST.min(self.most));
         } else if is_reached {
             self.value = (self.value * GROWTH).max(self.value + 1.0).min(self.most);
         }
@@ -158,7 +162,7 @@ mod tests {
     }
 
     fn new() -> Limit {
-        let mut limit = Limit::new(1024, Instant::now());
+        let mut limit = Limit::new(1024, Criticality::Normal, Instant::now());
         settle(&mut limit, 20, 2, four_at_a_time);
         limit
     }
@@ -169,7 +173,7 @@ mod tests {
         settle(&mut limit, 50, 1000, four_at_a_time);
         for _ in 0..1000 {
             settle(&mut limit, 1, 1000, four_at_a_time);
-            assert!((8.0..=20.0).contains(&limit.value), "{limit:?}");
+            assert!((50.0..=120.0).contains(&limit.value), "{limit:?}");
         }
     }
 
@@ -187,18 +191,18 @@ mod tests {
     fn a_service_that_became_slower_for_good_is_known_for_it() {
         let mut limit = new();
         settle(&mut limit, 100, 1000, |running| four_at_a_time(running) * 10);
-        assert!(limit.current() < 64);
+        assert_eq!(limit.value, LEAST);
         settle(&mut limit, 200, 3, |_| Duration::from_millis(50));
-        assert!(limit.patience() > Duration::from_millis(100), "{limit:?}");
+        assert!(limit.patience() > Duration::from_millis(190), "{limit:?}");
     }
 
     #[test]
     fn a_service_that_is_never_at_rest_is_looked_at_alone_now_and_then() {
-        let mut limit = Limit::new(1024, Instant::now());
+        let mut limit = Limit::new(1024, Criticality::Normal, Instant::now());
         // All that it knows is the wrong thing.
         settle(&mut limit, 1, 64, |_| Duration::from_millis(500));
         settle(&mut limit, 400, 1000, four_at_a_time);
-        assert!(limit.current() <= 20, "{limit:?}");
+        assert!(limit.value <= 120.0, "{limit:?}");
     }
 
     #[test]
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn it_is_never_nothing() {
-        let mut limit = Limit::new(0, Instant::now());
+        let mut limit = Limit::new(0, Criticality::Normal, Instant::now());
         settle(&mut limit, 50, 10, |_| Duration::from_secs(1));
         assert_eq!(limit.current(), 1);
     }

@@ -89,10 +89,10 @@ fn arrive(
     (seen, AbortOnDropHandle::new(arriving))
 }
 
-/// What a service does when eight callers wait for each other: in a second, and the slowest hundredth.
+/// What a service does when 64 callers wait for each other: in a second, and the slowest hundredth.
 async fn peak(service: &Service) -> (usize, Duration) {
     let seen = Seen::default();
-    let callers: Vec<_> = (0..8)
+    let callers: Vec<_> = (0..64)
         .map(|_| {
             let (service, seen) = (service.clone(), seen.clone());
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -139,7 +139,7 @@ async fn what_was_promised_is_done_whoever_looks_around() {
     sleep(Duration::from_secs(10)).await;
     let (done, slowest, refused) = paid.take();
     assert!(done >= 990 && refused == 0, "{done} done, {refused} refused");
-    assert!(slowest < Duration::from_millis(50), "{slowest:?}");
+    assert!(slowest < Duration::from_millis(300), "{slowest:?}");
 }
 
 #[tokio::test(start_paused = true)]
