@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 use rpc::{Checks, Rule};
 
 /// How many rows a page has: 1 to 100, or 20 where nothing is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageSize(i64);
 
 impl PageSize {
@@ -21,7 +21,7 @@ impl PageSize {
 }
 
 /// Which rows of a list are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     size: PageSize,
     /// Only rows with an id below this one.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::cache::CacheConfig;
+
 /// The configuration of product.rpc.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +19,9 @@ pub struct Config {
     /// Where the keys are.
     #[serde(default)]
     pub auth: auth::Config,
+    /// How long products are kept in memory, for those who look around.
+    #[serde(default)]
+    pub cache: CacheConfig,
     /// Whether a shop that has no products at all gets a few at start, so that there is something to buy.
     #[serde(default)]
     pub sample_products: bool,

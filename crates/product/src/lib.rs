@@ -1,5 +1,6 @@
 //! product.rpc: what is for sale, and how many units are left.
 
+mod cache;
 mod config;
 mod convert;
 mod error;
@@ -9,7 +10,7 @@ mod schema;
 mod service;
 mod store;
 
-pub use config::Config;
+pub use config::{CacheConfig, Config};
 use proto::product::v1::product_service_server::{ProductServiceServer, SERVICE_NAME};
 use rpc::Lifecycle;
 pub use store::MIGRATIONS;
@@ -33,7 +34,7 @@ impl Server {
         if config.sample_products {
             telemetry::untraced(sample::offer(&store)).await?;
         }
-        Ok(Self { server, service: service::Products::new(store) })
+        Ok(Self { server, service: service::Products::new(cache::Cache::new(store, &config.cache)) })
     }
 
     /// Where gRPC is served.

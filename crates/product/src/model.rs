@@ -46,7 +46,7 @@ pub(crate) enum StockChange {
 }
 
 /// Which products of all a list has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     pub(crate) status: Option<Status>,
     /// In the name, in lower case; empty for all.
@@ -54,7 +54,7 @@ pub(crate) struct Filter {
 }
 
 /// Whether a product can be bought; the numbers are the reference's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i16)]
 pub(crate) enum Status {
     OnSale = 0,

@@ -195,25 +195,27 @@ impl Store {
         held?
     }
 
-    /// Gives an order's units back, once however often it is asked; one that holds nothing gets nothing from now on.
-    pub(crate) async fn release(&self, order: i64) -> Result<(), Error> {
+    /// Gives an order's units back, once however often it is asked; one that holds nothing gets nothing from now on. Answers
+    /// the product that has more units now.
+    pub(crate) async fn release(&self, order: i64) -> Result<Option<i64>, Error> {
         let nothing = (reservations::order_id.eq(order), reservations::quantity.eq(0), reservations::released.eq(true));
         in_transaction!(self.pool, conn => {
             let insert = diesel::insert_into(reservations::table).values(nothing).on_conflict_do_nothing();
             if insert.execute(conn).await? == 1 {
-                return Ok(());
+                return Ok(None);
             }
             let held = reservations::table.find(order).filter(reservations::released.eq(false));
             let release = diesel::update(held).set(reservations::released.eq(true));
             let columns = (reservations::product_id, reservations::quantity);
             let released: Option<(Option<i64>, i64)> =
                 release.returning(columns).get_result(conn).await.optional()?;
-            if let Some((Some(product), quantity)) = released {
+            let more = released.and_then(|(product, quantity)| Some((product?, quantity)));
+            if let Some((product, quantity)) = more {
                 let back = products::stock.eq(products::stock + quantity);
                 diesel::update(products::table.find(product)).set(back).execute(conn).await?;
             }
             fault::point("product.releasing");
-            Ok(())
+            Ok(more.map(|(product, _)| product))
         })
     }
 }

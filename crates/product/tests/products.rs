@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use product::Config;
 use proto::FieldMask;
@@ -32,6 +34,7 @@ impl Service {
             database: database.url.parse().unwrap(),
             pool: service::pool(),
             auth: keys.config(),
+            cache: product::CacheConfig::default(),
             sample_products: false,
         };
         change(&mut config);
@@ -397,6 +400,90 @@ async fn no_reservation_is_looked_for_in_all_of_them() {
     on_each(product::MIGRATIONS, async |database| {
         let plan = testkit::database::plan(&database, "select * from reservations where order_id = $1").await;
         assert!(!plan.contains("SCAN reservations") && !plan.contains("Seq Scan"), "{plan}");
+    })
+    .await;
+}
+
+/// Two processes with one database, so that what one keeps is not what the other writes.
+async fn on_two_services(lifetime: Duration, test: impl AsyncFn(&Service, &Service)) {
+    on_each(product::MIGRATIONS, async |database| {
+        let keep = |config: &mut Config| config.cache.lifetime = lifetime;
+        let (one, other) = (Service::configured(&database, keep).await, Service::configured(&database, |_| {}).await);
+        test(&one, &other).await;
+        one.running.stop().await;
+        other.running.stop().await;
+    })
+    .await;
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_around_sees_what_was_there_a_moment_ago_and_what_was_done_here() {
+    on_two_services(LONG, async |one, other| {
+        let id = one.create(10, 50).await.id;
+        let names = async || {
+            let listed = one.list(ListRequest::default()).await.unwrap().products;
+            [one.detail(id).await.unwrap().name, listed[0].name.clone()]
+        };
+        assert_eq!(names().await, ["Apple", "Apple"]);
+        other.update(UpdateRequest { name: Some("Pear".into()), ..change(id) }).await.unwrap();
+        assert_eq!(names().await, ["Apple", "Apple"]);
+        // Whoever writes, or buys, sees what is there.
+        for token in [&one.admin, &one.order] {
+            let request = with_token(token, DetailRequest { id });
+            assert_eq!(one.client().detail(request).await.unwrap().into_inner().name, "Pear");
+        }
+        assert_eq!(names().await, ["Apple", "Apple"]);
+
+        let stocks = async || {
+            let listed = one.list(ListRequest::default()).await.unwrap().products;
+            [one.stock(id).await, listed[0].stock]
+        };
+        one.reserve(1, id, 3).await.unwrap();
+        assert_eq!(stocks().await, [7, 7]);
+        one.release(1).await.unwrap();
+        assert_eq!(stocks().await, [10, 10]);
+        other.reserve(2, id, 4).await.unwrap();
+        assert_eq!(stocks().await, [10, 10]);
+        one.update(UpdateRequest { amount: Some(60), ..change(id) }).await.unwrap();
+        assert_eq!(stocks().await, [6, 6]);
+        one.reserve(3, id, 7).await.expect_err("the cache sells nothing");
+        assert_eq!(one.create(1, 1).await.id, id + 1);
+        assert_eq!(one.list(ListRequest::default()).await.unwrap().products.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_remembered_until_it_is_made_here() {
+    on_two_services(LONG, async |one, other| {
+        for id in 1..=2 {
+            assert_eq!(one.detail(id).await.unwrap_err().code(), Code::NotFound);
+        }
+        other.create(1, 1).await;
+        assert_eq!(one.detail(1).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(one.create(5, 1).await.id, 2);
+        assert_eq!(one.stock(2).await, 5);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_kept_for_longer_than_its_time_or_where_it_has_none() {
+    on_two_services(Duration::ZERO, async |one, other| {
+        let id = one.create(10, 50).await.id;
+        assert_eq!(one.stock(id).await, 10);
+        other.reserve(1, id, 4).await.unwrap();
+        assert_eq!(one.stock(id).await, 6);
+        assert_eq!(one.list(ListRequest::default()).await.unwrap().products[0].stock, 6);
+    })
+    .await;
+    on_two_services(Duration::from_millis(200), async |one, other| {
+        let id = one.create(10, 50).await.id;
+        one.stock(id).await;
+        other.reserve(1, id, 4).await.unwrap();
+        testkit::eventually("the change", async || (one.stock(id).await == 6).then_some(())).await;
     })
     .await;
 }

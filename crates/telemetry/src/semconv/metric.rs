@@ -163,6 +163,9 @@ metrics! {
     LOGINS = "mall.user.logins", "{login}", Kind::Counter,
         [RESULT],
         "Tries to log in: `succeeded`, `refused`, `limited`, or `failed` for reasons of ours";
+    PRODUCT_READS = "mall.product.reads", "{read}", Kind::Counter,
+        [RESULT],
+        "Products and lists of them that somebody looked at: from memory, `hit`, or from the database, `miss`";
     ORDER_STEPS = "mall.order.steps", "{order}", Kind::Counter,
         [ORDER_STATE],
         "Orders that came into a state: `pending`, `placed`, `rejected`, `paid`, `closed`, `cancelling` or `cancelled`";
