@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::Either;
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, Entry};
+use http::{Extensions, HeaderMap};
+use proto::access::v1::Access;
 use tonic::Status;
 
 use crate::{Caller, Rejection, Rules, Verifier};
@@ -15,6 +16,8 @@ use crate::{Caller, Rejection, Rules, Verifier};
 ///
 /// - A public method admits everyone; whoever sends no valid token is [`Caller::Anonymous`].
 /// - Every other method needs a valid token (else Unauthenticated) of a caller it names (else PermissionDenied).
+/// - A call without a token that came by a connection whose client showed a certificate is that of the service that the
+///   certificate names, if the method names it too.
 /// - gRPC's own services, such as health and reflection, pass.
 /// - A method without a rule is Unimplemented: a service that was left out of the rules is closed, not open.
 #[derive(Clone, Debug)]
@@ -24,17 +27,26 @@ pub struct Layer(Arc<Gate>);
 struct Gate {
     verifier: Verifier,
     rules: Rules,
+    certified: Certified,
 }
+
+/// The names in the certificate of a call's client, DNS names and URIs.
+pub type Certified = fn(&Extensions) -> &[String];
 
 impl Layer {
     /// A layer for the methods that have rules.
     pub fn new(verifier: Verifier, rules: Rules) -> Self {
-        Self(Arc::new(Gate { verifier, rules }))
+        Self::with_certificates(verifier, rules, |_| &[])
+    }
+
+    /// The same where `certified` tells what the certificates of clients say.
+    pub fn with_certificates(verifier: Verifier, rules: Rules, certified: Certified) -> Self {
+        Self(Arc::new(Gate { verifier, rules, certified }))
     }
 }
 
 impl Gate {
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Caller, Status> {
+    fn admit(&self, path: &str, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Status> {
         let Some(access) = self.rules.get(path) else {
             return if path.starts_with("/grpc.") {
                 Ok(Caller::Anonymous)
@@ -43,6 +55,13 @@ impl Gate {
             };
         };
         let caller = match self.verifier.caller(headers) {
+            Err(Rejection::Missing) => match named(access, (self.certified)(extensions)) {
+                Some(service) => Ok(Caller::Service(service.clone())),
+                None => Err(Rejection::Missing),
+            },
+            told => told,
+        };
+        let caller = match caller {
             Ok(caller) => caller,
             Err(reason) if access.public => {
                 if reason != Rejection::Missing {
@@ -60,6 +79,15 @@ impl Gate {
         }
         Err(Status::permission_denied("you may not call this method"))
     }
+}
+
+/// The service that a method admits and a certificate names: as a DNS name, or at the end of a SPIFFE id.
+fn named<'a>(access: &'a Access, names: &[String]) -> Option<&'a String> {
+    let is_named = |service: &String| {
+        let ends = |id: &str| id.rsplit_once('/').is_some_and(|(_, last)| last == service);
+        names.iter().any(|name| name == service || name.strip_prefix("spiffe://").is_some_and(ends))
+    };
+    access.services.iter().find(|service| is_named(service))
 }
 
 impl<S> tower::Layer<S> for Layer {
@@ -91,7 +119,7 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
-        match self.gate.admit(request.uri().path(), request.headers()) {
+        match self.gate.admit(request.uri().path(), request.headers(), request.extensions()) {
             Ok(caller) => {
                 // Whoever prints the headers from here on does not print the token.
                 if let Entry::Occupied(mut tokens) = request.headers_mut().entry(AUTHORIZATION) {

@@ -24,7 +24,7 @@ pub use caller::{Caller, Role};
 pub use clock::Clock;
 pub use config::Config;
 pub use error::Error;
-pub use layer::{Layer, Service};
+pub use layer::{Certified, Layer, Service};
 pub use outgoing::Outgoing;
 pub use rules::Rules;
 pub use signer::{ServiceSigner, Token, UserSigner};

@@ -34,7 +34,10 @@ impl Server {
         lifecycle: Lifecycle,
     ) -> Result<Self, Error> {
         let server = rpc::Server::bind(config, lifecycle.clone()).await?;
-        let access = auth::Layer::new(auth::Verifier::load(auth, name)?, auth::Rules::of(&[service])?);
+        let (verifier, rules) = (auth::Verifier::load(auth, name)?, auth::Rules::of(&[service])?);
+        let access = auth::Layer::with_certificates(verifier, rules, |extensions| {
+            extensions.get::<rpc::Identity>().map_or(&[], |identity| &identity.0)
+        });
         Ok(Self { server, access, lifecycle, recovery: None })
     }
 

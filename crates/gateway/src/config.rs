@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where REST is served, over HTTP/1.1 and HTTP/2 without TLS.
+    /// Where REST is served, over HTTP/1.1 and HTTP/2.
     pub listen: SocketAddr,
+    /// Serves HTTPS, and nothing else; plain HTTP without it.
+    pub tls: Option<rpc::tls::Server>,
     /// Where `/livez`, `/readyz` and `/metrics` are served over HTTP.
     pub admin: SocketAddr,
     /// The gRPC service behind the API. Its `timeout` counts from when a request's body has arrived; a client may ask
@@ -49,7 +51,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Headers of a request; more is 431, and more than 100 is a 431 without a body.
     pub headers: usize,
-    /// The time until a connection has sent the head of its next request; a later one is closed.
+    /// The time until a connection has agreed on TLS, and until it has sent the head of its next request; a later one is
+    /// closed.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
     /// The time for a request's body to arrive; a later one is answered 408.
@@ -75,6 +78,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8000)),
+            tls: None,
             admin: SocketAddr::from(([0, 0, 0, 0], 18000)),
             upstream: rpc::client::Config::default(),
             lame_duck: Duration::ZERO,

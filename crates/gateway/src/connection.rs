@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -15,10 +14,10 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncReadExt as _, join};
+use rpc::accept::Acceptor;
+use rpc::tls;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
@@ -30,9 +29,6 @@ use crate::peer::Peer;
 /// only connections are closed between two requests that have been quiet for all that time, or for the whole lame duck.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
 
-/// What an HTTP/2 connection begins with.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// hyper's own limit, within which it needs no memory for them from the heap; beyond it, its 431 has no body.
 const HYPER_HEADERS: usize = 100;
 
@@ -41,13 +37,13 @@ const HYPER_HEADERS: usize = 100;
 pub(crate) struct Connections {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
-    header_timeout: Duration,
+    acceptor: Acceptor,
     closing: CancellationToken,
 }
 
 impl Connections {
     /// Connections that end after the request at hand once `closing` is cancelled.
-    pub(crate) fn new(limits: &Limits, closing: CancellationToken) -> Self {
+    pub(crate) fn new(limits: &Limits, tls: Option<tls::Acceptor>, closing: CancellationToken) -> Self {
         let mut http1 = http1::Builder::new();
         // Twice what we allow, so that it is we who answer.
         http1.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
@@ -62,7 +58,8 @@ impl Connections {
             .keep_alive_timeout(limits.keepalive_timeout)
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX));
-        Self { http1, http2, header_timeout: limits.header_timeout, closing }
+        let acceptor = Acceptor { tls, timeout: limits.header_timeout };
+        Self { http1, http2, acceptor, closing }
     }
 
     /// Serves one until its end. How it ends concerns nobody but its client.
@@ -79,14 +76,13 @@ impl Connections {
             request.extensions_mut().insert(Peer::from(peer));
             service.clone().oneshot(request)
         });
-        let (mut input, output) = stream.into_split();
-        let first = tokio::select! {
-            first = timeout(self.header_timeout, first_bytes(&mut input)) => first,
+        let connection = tokio::select! {
+            connection = self.acceptor.open(stream) => connection,
             () = self.overdue() => return,
         };
-        let Ok(Ok(first)) = first else { return };
-        let speaks_http2 = first == PREFACE;
-        let io = TokioIo::new(join(Cursor::new(first).chain(input), output));
+        let Some(connection) = connection else { return };
+        let speaks_http2 = connection.speaks_http2();
+        let io = TokioIo::new(connection);
         if speaks_http2 {
             drive(pin!(self.http2.serve_connection(io, service)), &self.closing).await;
         } else {
@@ -110,16 +106,4 @@ async fn drive<C: GracefulConnection>(mut connection: Pin<&mut C>, closing: &Can
         () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
-}
-
-/// What the client begins with: as many bytes as tell whether it is HTTP/2, or all that it sends.
-async fn first_bytes(input: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
-    let mut first = Vec::with_capacity(PREFACE.len());
-    while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-        let rest = (PREFACE.len() - first.len()) as u64;
-        if input.take(rest).read_buf(&mut first).await? == 0 {
-            break;
-        }
-    }
-    Ok(first)
 }

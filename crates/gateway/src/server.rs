@@ -31,6 +31,7 @@ pub struct Gateway {
     config: Config,
     lifecycle: Lifecycle,
     listener: TcpListener,
+    tls: Option<rpc::tls::Acceptor>,
     admin: AdminServer,
     answers: Answers,
 }
@@ -38,7 +39,10 @@ pub struct Gateway {
 impl Gateway {
     /// Takes both addresses, so that a taken port is known before anything else is begun. The upstream may be down.
     pub async fn bind(api: Api, config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
-        let channel = rpc::client::connect(&config.upstream);
+        let channel = rpc::client::connect(&config.upstream)?;
+        let protocols = [rpc::tls::H2, rpc::tls::HTTP1];
+        let tls = config.tls.as_ref().map(|tls| rpc::tls::Acceptor::new(tls, &protocols)).transpose();
+        let tls = tls.map_err(rpc::Error::from)?;
         let listener = rpc::listen(config.listen).await?;
         let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
         let router = api
@@ -53,7 +57,7 @@ impl Gateway {
                     .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)),
             );
         let answers = Answers::new(router, &config.limits, lifecycle.clone());
-        Ok(Self { config, lifecycle, listener, admin, answers })
+        Ok(Self { config, lifecycle, listener, tls, admin, answers })
     }
 
     /// Where REST is served, with the port that the system chose if that was left to it.
@@ -69,13 +73,13 @@ impl Gateway {
     /// Serves until the process is told to stop, for [`Config::lame_duck`] more, and then what it has for at most
     /// [`Config::drain`].
     pub async fn serve(self) -> Result<(), Error> {
-        let Self { config, lifecycle, listener, admin: _admin, answers } = self;
+        let Self { config, lifecycle, listener, tls, admin: _admin, answers } = self;
         let service = ServiceBuilder::new()
             .layer(telemetry::http::ServerLayer)
             .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
             .service_fn(move |request| answers.clone().answer(request));
         let closing = CancellationToken::new();
-        let connections = Connections::new(&config.limits, closing.clone());
+        let connections = Connections::new(&config.limits, tls, closing.clone());
         let permits = Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)));
         let mut tasks = JoinSet::new();
         let start = |tasks: &mut JoinSet<()>, accepted: Accepted| {

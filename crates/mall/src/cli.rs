@@ -98,6 +98,7 @@ Examples:
   mall load --users 200 --rate 500 --duration 1m
   mall load --mix pay=1                     whole checkouts alone
   mall load --duration forever --wait 5m    until it is told to stop, as in a cluster
+  mall load --faults 0.1                    one request in ten asks for a delay or an error (MALL__SERVER__FAULTS=true)
 
 Operations are due at fixed times, whatever the mall does; a time is counted from when its operation was due, and failed
 ones count too. No more than 10000 are under way at once. Ctrl-C or SIGTERM ends early and still prints the table.

@@ -39,6 +39,11 @@ pub(crate) struct Options {
     /// Shares of the operations: browse, order (no payment), pay (a whole checkout)
     #[arg(long, env = "MALL_LOAD_MIX", value_name = "MIX", default_value = "browse=70,order=20,pay=10")]
     mix: Mix,
+    /// The share of requests that ask for a fault, from 0 to 1: a delay or an error somewhere in their trace
+    ///
+    /// The mall must allow it: MALL__SERVER__FAULTS=true mall up
+    #[arg(long, env = "MALL_LOAD_FAULTS", value_name = "SHARE", value_parser = schedule::share)]
+    faults: Option<f64>,
     /// Prints the figures as one JSON object in place of the table
     #[arg(long, env = "MALL_LOAD_JSON")]
     json: bool,
@@ -74,6 +79,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     write!(std::io::stdout(), "{report}")?;
     match run.tally.errors() {
         0 => Ok(()),
+        // They were asked for.
+        _ if options.faults.is_some() => Ok(()),
         errors => bail!("{errors} of {} operations failed; the table says how", run.tally.operations()),
     }
 }
@@ -89,7 +96,11 @@ async fn gather(shop: &Shop, options: &Options) -> anyhow::Result<Crowd> {
     };
     // Whatever fails now may be well once all of the mall is up.
     let (products, users) = options.patience.attempt(|_| true, gather).await?;
-    Ok(Crowd::new(shop.clone(), users, products, provider))
+    let crowd = Crowd::new(shop.clone(), users, products, provider);
+    match options.faults {
+        Some(share) => crowd.with_faults(share).await,
+        None => Ok(crowd),
+    }
 }
 
 /// Systems give a process few open files at first, and more to one that asks; one that gets none goes on with what it has.

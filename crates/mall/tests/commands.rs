@@ -216,6 +216,19 @@ async fn a_load_is_a_table_and_fails_when_an_operation_does() {
 
     let text = load(&["--mix", "pay=1", "--pay-api", NOWHERE], 1);
     assert!(text.contains("20 x connect") && text.contains("mall: 20 of 20 operations failed"), "{text}");
+
+    let text = load(&["--faults", "1"], 1);
+    assert!(text.contains("MALL__SERVER__FAULTS=true"), "{text}");
+}
+
+#[tokio::test]
+async fn a_load_asks_for_faults() {
+    let dir = tempfile::tempdir().unwrap();
+    let mall = Mall::of(MALL).variable("MALL__SERVER__FAULTS", "true").start().await;
+    let data = mall.data().display().to_string();
+    let load = ["load", "--data-dir", &data, "--users", "2", "--rate", "50", "--duration", "1s", "--mix", "pay=1"];
+    let text = run(&[&load[..], &["--faults", "1"]].concat(), &[], dir.path(), 0);
+    assert!(text.contains("503 UNAVAILABLE") && !text.contains(", 0 failed"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -194,6 +194,41 @@ async fn a_trace_is_kept_on_demand_where_that_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fault_is_made_where_a_caller_asks_for_it_if_that_is_allowed() {
+    let mall = Mall::of(MALL).variable("MALL__SERVER__FAULTS", "true").start().await;
+    let url = format!("{}/api/product/1", mall.url("product.api"));
+    let ask = async |mall: &Mall, url: &str, fault: &str| {
+        let request = http::Request::get(url).header("baggage", format!("fault={fault}")).body(Default::default());
+        let began = std::time::Instant::now();
+        (mall.send(request.unwrap()).await, began.elapsed())
+    };
+    let (answer, took) = ask(&mall, &url, "ProductService/Detail:delay=300ms").await;
+    assert!(answer.status() == 200 && took >= Duration::from_millis(300), "{answer:?} after {took:?}");
+    let (answer, _) = ask(&mall, &url, "ProductService/*:error=ABORTED").await;
+    assert_eq!(answer.status(), 409);
+    let trace = format!("{}/api/traces/{}", mall.url("viewer"), trace_id(&answer));
+    let faulty = eventually(&mall, &trace, |json| {
+        let data = &json["data"][0];
+        let tag = |span: &Value| span["tags"].as_array()?.iter().find(|tag| tag["key"] == "mall.fault").cloned();
+        let mut faulty = data["spans"].as_array()?.iter().filter_map(|span| Some((span, tag(span)?)));
+        let (span, tag) = faulty.next()?;
+        let process = &data["processes"][span["processID"].as_str()?];
+        Some((process["serviceName"].clone(), tag["value"].clone()))
+    });
+    assert_eq!(faulty.await, ("product.rpc".into(), "ProductService/*:error=ABORTED".into()));
+
+    // What is meant for others passes by, and what means nothing is told so.
+    assert_eq!(ask(&mall, &url, "OrderService/*:error=ABORTED").await.0.status(), 200);
+    let (answer, _) = ask(&mall, &url, "ProductService:error=ABORTED").await;
+    assert_eq!(answer.status(), 400);
+    assert!(String::from_utf8_lossy(answer.body()).contains("SERVICE/METHOD:delay=200ms"), "{answer:?}");
+
+    let strict = Mall::of(MALL).start().await;
+    let url = format!("{}/api/product/1", strict.url("product.api"));
+    assert_eq!(ask(&strict, &url, "ProductService/*:error=ABORTED").await.0.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_seen_in_jaeger() {
     let Some(jaeger) = jaeger::start().await else { return };
     let mall = Mall::of(MALL).argument("--otlp").argument(&jaeger.otlp_grpc).start().await;

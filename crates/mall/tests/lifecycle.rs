@@ -44,7 +44,7 @@ async fn grpc_clients_that_never_pause_lose_nothing_when_a_service_stops() {
     let mall = start("2s").await;
     let token = Shopper::new(&mall, "15838607661").await.token;
     let config = testkit::service::client(mall.address("user.rpc", "listen"));
-    let call = |count| call_without_pause(rpc::client::connect(&config), token.clone(), count);
+    let call = |count| call_without_pause(rpc::client::connect(&config).unwrap(), token.clone(), count);
     let stopped = stop_under_load(&mall, "user.rpc", call).await;
     assert!(stopped.iter().all(|after| *after >= LAME_DUCK), "{stopped:?}");
 }

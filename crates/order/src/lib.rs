@@ -31,7 +31,7 @@ impl Server {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
         let pool = db::Pool::new(&config.database, &config.pool)?;
         let store = store::Store::new(pool.clone());
-        let products = products::Products::new(&config.product, auth::ServiceSigner::load(&config.auth, NAME)?);
+        let products = products::Products::new(&config.product, auth::ServiceSigner::load(&config.auth, NAME)?)?;
         let saga = saga::Saga::new(store.clone(), products, config.unpaid, config.recovery.clone());
         let service = service::Orders::new(store, saga.clone());
         domain::schema::wait(&pool, &MIGRATIONS, NAME).await?;

@@ -15,9 +15,9 @@ pub(crate) struct Products(ProductServiceClient<InterceptedService<rpc::Channel,
 
 impl Products {
     /// A client that signs with order.rpc's key; nothing is connected until the first call.
-    pub(crate) fn new(config: &rpc::client::Config, signer: ServiceSigner) -> Self {
-        let channel = rpc::client::connect(config);
-        Self(ProductServiceClient::with_interceptor(channel, Outgoing::new(signer, "product.rpc")))
+    pub(crate) fn new(config: &rpc::client::Config, signer: ServiceSigner) -> Result<Self, rpc::Error> {
+        let channel = rpc::client::connect(config)?;
+        Ok(Self(ProductServiceClient::with_interceptor(channel, Outgoing::new(signer, "product.rpc"))))
     }
 
     /// The price of a unit of what is wanted, if it seems that it can be sold: nothing is held yet.

@@ -32,7 +32,7 @@ impl Server {
         let server = domain::Server::bind(config.server, &config.auth, NAME, SERVICE_NAME, lifecycle).await?;
         let pool = db::Pool::new(&config.database, &config.pool)?;
         let store = store::Store::new(pool.clone());
-        let orders = orders::Orders::new(&config.order, ServiceSigner::load(&config.auth, NAME)?);
+        let orders = orders::Orders::new(&config.order, ServiceSigner::load(&config.auth, NAME)?)?;
         let teller = teller::Teller::new(store.clone(), orders.clone());
         let provider = CallbackKey::load(&config.auth, &config.provider)?;
         let service = service::Payments {

@@ -15,9 +15,9 @@ pub(crate) struct Orders(OrderServiceClient<InterceptedService<rpc::Channel, Out
 
 impl Orders {
     /// A client that signs with pay.rpc's key; nothing is connected until the first call.
-    pub(crate) fn new(config: &rpc::client::Config, signer: ServiceSigner) -> Self {
-        let channel = rpc::client::connect(config);
-        Self(OrderServiceClient::with_interceptor(channel, Outgoing::new(signer, "order.rpc")))
+    pub(crate) fn new(config: &rpc::client::Config, signer: ServiceSigner) -> Result<Self, rpc::Error> {
+        let channel = rpc::client::connect(config)?;
+        Ok(Self(OrderServiceClient::with_interceptor(channel, Outgoing::new(signer, "order.rpc"))))
     }
 
     /// The user's order with this id.

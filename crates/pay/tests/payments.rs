@@ -83,6 +83,7 @@ impl Shop {
             database: products.url.parse().unwrap(),
             pool: service::pool(),
             auth: keys.config(),
+            cache: product::CacheConfig::default(),
             sample_products: true,
         };
         let lifecycle = Lifecycle::new();

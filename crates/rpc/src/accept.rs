@@ -1,13 +1,29 @@
-//! Taking connections, to the last one that a client believes it has.
+//! Taking connections, to the last one that a client believes it has: with TLS or without, and no longer than their clients
+//! take to begin.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsStream;
+use tokio_util::either::Either;
+use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::Lifecycle;
+use crate::{Lifecycle, tls};
+
+/// What an HTTP/2 connection begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a connection may still begin once the process drains.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// The next connection, and whose it is.
 pub async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -47,21 +63,185 @@ pub fn last(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAdd
     })
 }
 
-/// Every connection until the process drains.
-pub(crate) fn until_draining(listener: TcpListener, lifecycle: Lifecycle) -> impl Stream<Item = TcpStream> {
+/// How connections begin.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    /// Without it they are plain.
+    pub tls: Option<tls::Acceptor>,
+    /// The time for TLS, and for the first bytes after it.
+    pub timeout: Duration,
+}
+
+impl Acceptor {
+    /// A connection whose client has begun to speak; nothing where it took too long, went away, or cannot agree on TLS.
+    pub async fn open(&self, stream: TcpStream) -> Option<Connection> {
+        let addresses = stream.connect_info();
+        let open = async {
+            let io = match &self.tls {
+                Some(tls) => Either::Right(Box::new(tls.accept(stream).await?)),
+                None => Either::Left(stream),
+            };
+            let names = if let Either::Right(io) = &io { tls::names(io) } else { Vec::new() };
+            let info = Info { addresses, identity: Identity(names.into()) };
+            let mut connection =
+                Connection { io, info, begun: Vec::new(), read: 0, speaks_http2: false, _permit: None };
+            connection.begin().await?;
+            io::Result::Ok(connection)
+        };
+        match timeout(self.timeout, open).await {
+            Ok(Ok(connection)) => Some(connection),
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a connection did not come about");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// Every connection until the process drains, at most `most` at a time.
+pub(crate) fn until_draining(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    most: usize,
+    lifecycle: Lifecycle,
+) -> impl Stream<Item = Connection> {
+    let most = most.clamp(1, Semaphore::MAX_PERMITS);
+    let permits = Arc::new(Semaphore::new(most));
+    let ending = lifecycle.clone();
     let accepting = stream::unfold(Some(listener), move |listener| {
-        let lifecycle = lifecycle.clone();
+        let (lifecycle, permits) = (lifecycle.clone(), Arc::clone(&permits));
         async move {
             let listener = listener?;
+            let accepted = async {
+                // Nobody closes the semaphore.
+                let permit = permits.clone().acquire_owned().await.ok();
+                (next(&listener).await.0, permit)
+            };
             let accepted = tokio::select! {
-                (stream, _) = next(&listener) => Some(stream),
+                accepted = accepted => Some(accepted),
                 () = lifecycle.draining() => None,
             };
             Some(match accepted {
-                Some(stream) => (vec![stream], Some(listener)),
-                None => (last(listener).map(|(stream, _)| stream).collect(), None),
+                Some(accepted) => (vec![accepted], Some(listener)),
+                None => {
+                    let last = last(listener)
+                        .map_while(|(stream, _)| Some((stream, Some(permits.clone().try_acquire_owned().ok()?))));
+                    (last.collect(), None)
+                }
             })
         }
     });
-    accepting.flat_map(stream::iter)
+    let opening = accepting.flat_map(stream::iter).map(move |(stream, permit)| {
+        let (acceptor, ending) = (acceptor.clone(), ending.clone());
+        async move {
+            let overdue = async {
+                ending.draining().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            let connection = tokio::select! {
+                connection = acceptor.open(stream) => connection?,
+                () = overdue => return None,
+            };
+            Some(Connection { _permit: permit, ..connection })
+        }
+    });
+    // One client that is slow to begin keeps nobody waiting.
+    opening.buffer_unordered(most).filter_map(std::future::ready)
+}
+
+/// A connection from or to another process, plain or with TLS.
+pub(crate) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// A client's connection, of which the first bytes were looked at.
+#[derive(Debug)]
+pub struct Connection {
+    io: Io,
+    info: Info,
+    /// What was looked at and is to be read, from `read` on.
+    begun: Vec<u8>,
+    read: usize,
+    speaks_http2: bool,
+    /// Held to its end.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Whose connection a call came by.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Its ends.
+    pub addresses: TcpConnectInfo,
+    /// Who showed a certificate.
+    pub identity: Identity,
+}
+
+/// The names of the certificate that a client showed, DNS names and URIs; none without TLS, or if it showed none.
+#[derive(Clone, Debug)]
+pub struct Identity(pub Arc<[String]>);
+
+impl Connection {
+    /// Whether the client began as HTTP/2 does.
+    pub fn speaks_http2(&self) -> bool {
+        self.speaks_http2
+    }
+
+    /// Reads as many bytes as tell whether it is HTTP/2, or all that the client sends.
+    async fn begin(&mut self) -> io::Result<()> {
+        let mut begun = Vec::with_capacity(PREFACE.len());
+        while begun.len() < PREFACE.len() && PREFACE.starts_with(&begun) {
+            let rest = (PREFACE.len() - begun.len()) as u64;
+            if (&mut self.io).take(rest).read_buf(&mut begun).await? == 0 {
+                break;
+            }
+        }
+        self.speaks_http2 = begun == PREFACE;
+        self.begun = begun;
+        Ok(())
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Info;
+
+    fn connect_info(&self) -> Info {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read < self.begun.len() {
+            let count = (self.begun.len() - self.read).min(buffer.remaining());
+            buffer.put_slice(&self.begun[self.read..self.read + count]);
+            self.read += count;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
 }

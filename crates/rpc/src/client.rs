@@ -22,7 +22,8 @@ use self::breaker::Breakers;
 use self::failure::Failure;
 use self::method::Method;
 use self::peer::Tried;
-use crate::deadline;
+use crate::tls::{self, Connector};
+use crate::{Error, deadline};
 
 mod balance;
 mod breaker;
@@ -39,6 +40,8 @@ mod retry;
 pub struct Config {
     /// Where the peer is: `direct:///HOST:PORT[,HOST:PORT..]`, `dns:///NAME:PORT` or `k8s://NAMESPACE/SERVICE:PORT`.
     pub target: Target,
+    /// Speaks TLS, to a peer that does.
+    pub tls: Option<tls::Client>,
     /// The most time for one call; less when the caller's own deadline is nearer.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
@@ -57,6 +60,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             target: SocketAddr::from(([127, 0, 0, 1], 9000)).into(),
+            tls: None,
             timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(1),
             keepalive_interval: Duration::from_secs(20),
@@ -68,17 +72,26 @@ impl Default for Config {
 /// What a generated client is built on; clones share the connections.
 pub type Channel = telemetry::Traced<Bounded, telemetry::grpc::ClientLayer>;
 
-/// A channel to the peer at `config.target`, inside a tokio runtime. Nothing is connected until the first call.
-pub fn connect(config: &Config) -> Channel {
+/// A channel to the peer at `config.target`, inside a tokio runtime. Nothing is connected until the first call; the files of
+/// TLS are read now.
+pub fn connect(config: &Config) -> Result<Channel, Error> {
     connect_to(discovery::watch(&config.target), config)
 }
 
 /// A channel to these endpoints of the peer.
-pub fn connect_to(endpoints: Endpoints, config: &Config) -> Channel {
+pub fn connect_to(endpoints: Endpoints, config: &Config) -> Result<Channel, Error> {
     let layer = telemetry::grpc::ClientLayer::new(&config.target.authority());
-    let balance = Balance::new(config, endpoints, layer.target().to_vec());
+    let tls = config.tls.as_ref().map(|tls| Connector::new(tls, &host(&config.target))).transpose()?;
+    let balance = Balance::new(config, tls, endpoints, layer.target().to_vec());
     let breakers = Arc::new(Breakers::new(layer.target()));
-    layer.layer(Bounded { balance, breakers, most: config.timeout })
+    Ok(layer.layer(Bounded { balance, breakers, most: config.timeout }))
+}
+
+/// The name that a peer's certificate has, where nothing else is said.
+fn host(target: &Target) -> String {
+    let authority = target.authority();
+    let first = authority.split(',').next().unwrap_or_default();
+    first.rsplit_once(':').map_or(first, |(host, _)| host).trim_matches(['[', ']']).to_owned()
 }
 
 /// Ends a call at its deadline, tells the peer when that is, refuses one that would fail as others did, and puts a broken

@@ -19,6 +19,9 @@ pub enum Error {
     /// The descriptors cannot be offered by reflection.
     #[error("read the descriptors for reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The files of certificates and keys are no use.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::Error),
     /// The system would not give what a server needs.
     #[error("set up the process")]
     Io(#[from] std::io::Error),

@@ -10,12 +10,15 @@ pub mod client;
 pub mod criticality;
 pub mod deadline;
 pub mod error;
+pub mod faults;
 mod invalid;
 pub mod lifecycle;
 pub mod server;
+pub mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use accept::Identity;
 pub use client::Channel;
 pub use criticality::Criticality;
 pub use error::Error;

@@ -22,12 +22,14 @@ use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::accept::{Acceptor, Info};
 use crate::admin::{self, AdminServer};
 use crate::admission::AdmissionLayer;
 use crate::criticality::{CRITICALITY, Criticality};
 use crate::deadline::DeadlineLayer;
+use crate::faults::FaultLayer;
 use crate::lifecycle::Lifecycle;
-use crate::{Error, accept, listen};
+use crate::{Error, accept, listen, tls};
 
 /// How a gRPC server listens, and the limits it keeps.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,6 +37,8 @@ use crate::{Error, accept, listen};
 pub struct Config {
     /// Where gRPC is served.
     pub listen: SocketAddr,
+    /// Speaks TLS, and nothing else.
+    pub tls: Option<tls::Server>,
     /// Where `/livez`, `/readyz` and `/metrics` are served over HTTP.
     pub admin: SocketAddr,
     /// The time for a call that brings no `grpc-timeout`.
@@ -47,6 +51,11 @@ pub struct Config {
     pub max_in_flight: usize,
     /// Calls of one method that wait for their turn; of one more, the least critical is refused.
     pub max_queued: usize,
+    /// Connections at one time; one more waits to be accepted.
+    pub max_connections: usize,
+    /// The time until a new connection has agreed on TLS and begun HTTP/2; a later one is closed.
+    #[serde(with = "humantime_serde")]
+    pub connection_timeout: Duration,
     /// The streams that one connection may have open.
     pub max_streams: u32,
     /// Bytes of one request message.
@@ -62,6 +71,9 @@ pub struct Config {
     /// Networks of the gateways and services whose word is taken for the address of their client and for how critical a call
     /// is; this machine's by default.
     pub trusted_gateways: Vec<IpNet>,
+    /// Whether callers may ask for faults in their baggage, as `fault=ProductService/Detail:delay=200ms`; not where others
+    /// than those who try it out can call.
+    pub faults: bool,
     /// How long calls are still served after the word to stop, while the process already says that it is not ready: the
     /// time that whoever sends them here needs to hear of it. None by default, for nobody needs it on a laptop.
     #[serde(with = "humantime_serde")]
@@ -75,11 +87,14 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 9000)),
+            tls: None,
             admin: SocketAddr::from(([0, 0, 0, 0], 19000)),
             timeout: Duration::from_secs(2),
             max_timeout: Duration::from_secs(30),
             max_in_flight: 1024,
             max_queued: 256,
+            max_connections: 10_000,
+            connection_timeout: Duration::from_secs(10),
             max_streams: 1024,
             max_message_bytes: 1024 * 1024,
             max_header_bytes: 32 * 1024,
@@ -89,6 +104,7 @@ impl Default for Config {
                 Ipv4Net::new_assert([127, 0, 0, 0].into(), 8).into(),
                 IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
             ],
+            faults: false,
             lame_duck: Duration::ZERO,
             drain: Duration::from_secs(5),
         }
@@ -101,15 +117,18 @@ pub struct Server {
     config: Config,
     lifecycle: Lifecycle,
     listener: TcpListener,
+    acceptor: Acceptor,
     admin: AdminServer,
 }
 
 impl Server {
     /// Takes both addresses, so that a taken port is known before anything else is begun.
     pub async fn bind(config: Config, lifecycle: Lifecycle) -> Result<Self, Error> {
+        let tls = config.tls.as_ref().map(|tls| tls::Acceptor::new(tls, &[tls::H2])).transpose()?;
+        let acceptor = Acceptor { tls, timeout: config.connection_timeout };
         let listener = listen(config.listen).await?;
         let admin = admin::serve(config.admin, lifecycle.clone()).await?;
-        Ok(Self { config, lifecycle, listener, admin })
+        Ok(Self { config, lifecycle, listener, acceptor, admin })
     }
 
     /// Where gRPC is served, with the port that the system chose if that was left to it.
@@ -130,7 +149,7 @@ impl Server {
         S: Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        let Self { config, lifecycle, listener, admin: _admin } = self;
+        let Self { config, lifecycle, listener, acceptor, admin: _admin } = self;
         let (health, health_service) = tonic_health::server::health_reporter();
         tokio::spawn(report_health(health, S::NAME, lifecycle.clone()));
         let reflection = || {
@@ -143,11 +162,13 @@ impl Server {
         let cut_off = CancellationToken::new();
         let methods = methods_of(S::NAME);
         let layers = ServiceBuilder::new()
+            .map_request(introduce)
             .layer(telemetry::grpc::ServerLayer::new(methods.iter().map(|(name, _)| name)))
             .layer(CatchPanicLayer::custom(answer_panic))
             .map_request(move |request| believe(&config.trusted_gateways, request))
             .layer(DeadlineLayer::new(config.timeout, config.max_timeout, cut_off.clone()))
             .layer(AdmissionLayer::new(methods, config.max_in_flight, config.max_queued))
+            .option_layer(config.faults.then_some(FaultLayer))
             .map_request(|request| {
                 telemetry::handling();
                 request
@@ -169,7 +190,8 @@ impl Server {
             .add_service(make_service(config.max_message_bytes));
         tracing::info!(address = %listener.local_addr()?, "serving");
         // The end of the connections is the end of the service; a signal would leave some of them unanswered.
-        let incoming = accept::until_draining(listener, lifecycle.clone()).map(Ok::<_, Infallible>);
+        let incoming = accept::until_draining(listener, acceptor, config.max_connections, lifecycle.clone());
+        let incoming = incoming.map(Ok::<_, Infallible>);
         let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, std::future::pending()));
         lifecycle.set_serving();
         if let Some(result) = lifecycle.bounded(config.lame_duck, config.drain, &mut serving).await {
@@ -181,6 +203,15 @@ impl Server {
         let _ = tokio::time::timeout(Duration::from_millis(200), serving).await;
         Ok(())
     }
+}
+
+/// Says whose connection a call came by.
+fn introduce(mut request: Request<Body>) -> Request<Body> {
+    if let Some(Info { addresses, identity }) = request.extensions_mut().remove::<Info>() {
+        request.extensions_mut().insert(addresses);
+        request.extensions_mut().insert(identity);
+    }
+    request
 }
 
 /// Drops what the caller says of its client's address and of how critical the call is, unless it is a gateway of ours.

@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+mod authority;
 pub mod chromium;
 pub mod collector;
 mod daemon;
@@ -24,5 +25,6 @@ pub mod shopper;
 pub mod trace;
 pub mod zipkin;
 
+pub use self::authority::Authority;
 pub use self::daemon::Daemon;
 pub use self::eventually::eventually;

@@ -118,7 +118,7 @@ impl<E: std::error::Error + Send + 'static> Running<E> {
         lifecycle: Lifecycle,
         serve: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> Self {
-        let channel = rpc::client::connect(&client(address));
+        let channel = rpc::client::connect(&client(address)).expect("a channel");
         Self { channel, address, lifecycle, served: tokio::spawn(serve) }
     }
 

@@ -1,6 +1,7 @@
 //! The layer before a handler: who passes, and what the others are answered.
 
 use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use auth::{Caller, Layer, Role};
 use http::header::AUTHORIZATION;
@@ -64,6 +65,34 @@ async fn each_method_is_called_by_whom_it_names() {
             assert_eq!(&answer.map_err(|status| status.code()), expected, "{method} with {token:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_certificate_names_a_service_where_there_is_no_token() {
+    let fixture = Fixture::new();
+    let is_order = || Ok(Caller::Service("order.rpc".to_owned()));
+    let certified =
+        |names: auth::Certified| Layer::with_certificates(fixture.verifier("product.rpc"), four_kinds(), names);
+    let by = async |names: auth::Certified, method: &str, authorization: &[&[u8]]| {
+        let answer = call(&certified(names), &format!("/{SHOP}/{method}"), authorization).await;
+        answer.map_err(|status| status.code())
+    };
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| vec!["mall.example".into(), "order.rpc".into()]);
+    static IDS: LazyLock<Vec<String>> = LazyLock::new(|| vec!["spiffe://mall.example/ns/mall/order.rpc".into()]);
+    static OTHERS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        ["pay.rpc", "order.rpc.example", "https://mall.example/order.rpc", "spiffe://order.rpc"]
+            .map(String::from)
+            .into()
+    });
+    assert_eq!(by(|_| &NAMES, "Service", &[]).await, is_order());
+    assert_eq!(by(|_| &IDS, "Mixed", &[]).await, is_order());
+    assert_eq!(by(|_| &OTHERS, "Service", &[]).await, Err(Code::Unauthenticated));
+    assert_eq!(by(|_| &NAMES, "Admin", &[]).await, Err(Code::Unauthenticated));
+    assert_eq!(by(|_| &NAMES, "Public", &[]).await, Ok(Caller::Anonymous));
+    // Who shows a token is whom it names, and nobody if it is no good.
+    assert_eq!(by(|_| &NAMES, "Service", &[b"Bearer forged"]).await, Err(Code::Unauthenticated));
+    let user = format!("Bearer {}", fixture.users().issue(7, Role::User).value);
+    assert_eq!(by(|_| &NAMES, "Service", &[user.as_bytes()]).await, Err(Code::PermissionDenied));
 }
 
 #[tokio::test]

@@ -1,17 +1,14 @@
 //! PostgreSQL with TLS: what each `sslmode` accepts.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use db::{Error, Pool, PoolConfig, with_conn};
 use diesel::QueryableByName;
 use diesel::sql_types::{Bool, Nullable, Text};
 use diesel_async::RunQueryDsl;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tempfile::TempDir;
 use testkit::database::Server;
-use testkit::requirement;
+use testkit::{Authority, requirement};
 
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
 struct Session {
@@ -29,39 +26,14 @@ async fn session(url: &str) -> Result<Session, Error> {
     }))
 }
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Issuer {
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// Writes `NAME.crt` and `NAME.key` of a certificate for `host`.
-fn issue(issuer: &Issuer, directory: &Path, name: &str, host: &str) {
-    let mut params = CertificateParams::new([host.to_owned()]).unwrap();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "postgres");
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, issuer).unwrap();
-    fs::write(directory.join(format!("{name}.crt")), certificate.pem()).unwrap();
-    let key_path = directory.join(format!("{name}.key"));
-    fs::write(&key_path, key.serialize_pem()).unwrap();
-    fs::set_permissions(key_path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
 #[tokio::test]
 async fn each_mode_accepts_what_libpq_accepts() {
-    let directory = TempDir::new().unwrap();
-    let (ours, strange) = (authority("ours"), authority("strange"));
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    fs::write(path("ours.pem"), ours.pem()).unwrap();
-    fs::write(path("strange.pem"), strange.pem()).unwrap();
-    issue(&ours, directory.path(), "client", "client");
+    let (ours, strange) = (Authority::new("ours"), Authority::new("strange"));
+    let [certificate, key] = ours.issue("client", "postgres");
     // The certificate is for `localhost`; 127.0.0.1 is another name.
-    let server = Server::start_with(&["ssl=on", "ssl_ca_file=ours.pem"], |data| {
-        issue(&ours, data, "server", "localhost");
-        fs::write(data.join("ours.pem"), ours.pem())
+    let server = Server::start_with(&["ssl=on", "ssl_ca_file=ours.pem", "ssl_cert_file=server.pem"], |data| {
+        ours.issue_in(data, "server", "localhost");
+        fs::copy(ours.certificate(), data.join("ours.pem")).map(drop)
     });
     let server = match server {
         Ok(server) => server,
@@ -69,8 +41,8 @@ async fn each_mode_accepts_what_libpq_accepts() {
     };
     let other_name = server.url("postgres");
     let right_name = other_name.replace("127.0.0.1", "localhost");
-    let (ours, strange) = (format!("sslrootcert={}", path("ours.pem")), format!("sslrootcert={}", path("strange.pem")));
-    let mutual = format!("sslmode=verify-full&{ours}&sslcert={}&sslkey={}", path("client.crt"), path("client.key"));
+    let [ours, strange] = [&ours, &strange].map(|it| format!("sslrootcert={}", it.certificate().display()));
+    let mutual = format!("sslmode=verify-full&{ours}&sslcert={}&sslkey={}", certificate.display(), key.display());
 
     for (url, parameters, encrypted) in [
         (&other_name, String::new(), Some(true)),

@@ -9,4 +9,5 @@ mod input;
 mod limits;
 mod slow;
 mod support;
+mod tls;
 mod trace;

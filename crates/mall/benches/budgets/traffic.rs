@@ -89,7 +89,7 @@ impl Grpc<rpc::Channel> {
     pub(crate) fn balanced(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Vec<Self>> {
         let target = mall.address("user.rpc", "listen").into();
         let config = rpc::client::Config { target, ..Default::default() };
-        let client = || UserServiceClient::new(rpc::client::connect(&config));
+        let client = || UserServiceClient::new(rpc::client::connect(&config).expect("a channel"));
         (0..CONNECTIONS).map(|_| Self::by(client(), shopper)).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use proto::order::v1::Order;
 use proto::pay::v1::{CallbackResponse, Payment};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -13,19 +13,41 @@ use super::tally::{Row, Sample};
 use super::users::User;
 use crate::shop::{Ask, Provider, Shop, Token};
 
+/// What may go wrong where one asks for it; a request that does not come by there notices nothing.
+const FAULTS: [&str; 6] = [
+    "ProductService/*:delay=300ms",
+    "ProductService/*:error=UNAVAILABLE",
+    "OrderService/*:delay=300ms",
+    "OrderService/*:error=INTERNAL",
+    "PayService/*:delay=3s",
+    "PayService/*:error=UNAVAILABLE",
+];
+
 /// All shoppers and what they need.
 pub(super) struct Crowd {
     shop: Shop,
     users: Vec<User>,
     products: Vec<i64>,
     provider: Option<Provider>,
+    /// What of the requests, in thousandths, asks for a fault.
+    faults: u64,
     /// Random numbers, one for every question that is put to it.
     random: RandomState,
 }
 
 impl Crowd {
     pub(super) fn new(shop: Shop, users: Vec<User>, products: Vec<i64>, provider: Option<Provider>) -> Self {
-        Self { shop, users, products, provider, random: RandomState::new() }
+        Self { shop, users, products, provider, faults: 0, random: RandomState::new() }
+    }
+
+    /// The same, of whose requests this share asks for a fault; an error says that the mall makes none.
+    pub(super) async fn with_faults(self, share: f64) -> anyhow::Result<Self> {
+        let ask = Ask::product(self.product(0)?).with_fault("ProductService/Detail:error=ABORTED")?;
+        let answer = self.shop.send(ask).await?;
+        if answer.read::<IgnoredAny>().is_ok() {
+            bail!("this mall makes no faults: start it with MALL__SERVER__FAULTS=true");
+        }
+        Ok(Self { faults: (share * 1000.0).round() as u64, ..self })
     }
 
     pub(super) fn shop(&self) -> &Shop {
@@ -62,26 +84,36 @@ impl Crowd {
             0 => Ask::front_page(),
             _ => Ask::product(self.product(number)?),
         };
-        self.step::<IgnoredAny>(Row::Browse, ask, steps).await.map(drop)
+        self.step::<IgnoredAny>(number, Row::Browse, ask, steps).await.map(drop)
     }
 
     async fn order(&self, number: u64, row: Row, steps: &mut Vec<Sample>) -> anyhow::Result<Order> {
         let key = format!("load-{:016x}-{number}", self.random(0, "run"));
         let ask = Ask::order(self.product(number)?, 1, &key, &self.token(number)?)?;
-        self.step(row, ask, steps).await
+        self.step(number, row, ask, steps).await
     }
 
     async fn pay(&self, number: u64, steps: &mut Vec<Sample>) -> anyhow::Result<()> {
         let order = self.order(number, Row::PayOrder, steps).await?;
         let ask = Ask::payment(order.id, &self.token(number)?)?;
-        let payment: Payment = self.step(Row::PayPayment, ask, steps).await?;
+        let payment: Payment = self.step(number, Row::PayPayment, ask, steps).await?;
         let provider = self.provider.as_ref().context("there is no provider")?;
         let callback = provider.callback(&payment)?;
-        self.step::<CallbackResponse>(Row::PayCallback, callback, steps).await.map(drop)
+        self.step::<CallbackResponse>(number, Row::PayCallback, callback, steps).await.map(drop)
     }
 
     /// Asks once, and notes how long that took and how it ended.
-    async fn step<T: DeserializeOwned>(&self, row: Row, ask: Ask, steps: &mut Vec<Sample>) -> anyhow::Result<T> {
+    async fn step<T: DeserializeOwned>(
+        &self,
+        number: u64,
+        row: Row,
+        ask: Ask,
+        steps: &mut Vec<Sample>,
+    ) -> anyhow::Result<T> {
+        let ask = match self.fault(number, row) {
+            Some(fault) => ask.with_fault(fault)?,
+            None => ask,
+        };
         let start = Instant::now();
         let answer = self.shop.send(ask).await;
         let took = start.elapsed();
@@ -89,6 +121,11 @@ impl Crowd {
         let read = answer.and_then(|answer| answer.read()).map_err(anyhow::Error::from);
         steps.push(Sample { row, took, failure: read.as_ref().err().map(code), trace });
         read
+    }
+
+    fn fault(&self, number: u64, row: Row) -> Option<&'static str> {
+        let random = self.random.hash_one((number, row, "fault"));
+        (random % 1000 < self.faults).then(|| pick(&FAULTS, random / 1000).copied())?
     }
 
     fn product(&self, number: u64) -> anyhow::Result<i64> {

@@ -19,6 +19,12 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "write a number from 0.001 to 1000000".to_owned())
 }
 
+/// Reads a share of a whole.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a number from 0 to 1".to_owned())
+}
+
 /// Reads a duration such as `90s` or `5m`, or `forever`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text == "forever" {

@@ -11,7 +11,7 @@ use super::mix::Operation;
 pub(super) const LATE: Duration = Duration::from_millis(10);
 
 /// A line of the table, in its order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Row {
     Browse,
     Order,

@@ -33,6 +33,12 @@ impl Ask {
         Self { api, method: Method::GET, path: path.into(), headers: Vec::new(), body: Bytes::new() }
     }
 
+    /// The same with a fault: a mall that allows it makes one where that says.
+    pub(crate) fn with_fault(self, fault: &str) -> anyhow::Result<Self> {
+        let baggage = HeaderValue::try_from(format!("{}={fault}", rpc::faults::FAULT))?;
+        Ok(self.with(telemetry::semconv::BAGGAGE, baggage))
+    }
+
     pub(super) fn with(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.headers.push((HeaderName::from_static(name), value));
         self

@@ -22,15 +22,20 @@ const QUIET: [(&str, &str); 7] = [
 ];
 
 /// Panels of the service's dashboard that are not of every service.
-const OF: [(&str, &[&str]); 6] = [
+const OF: [(&str, &[&str]); 8] = [
     ("Calls to others", CALLERS),
     ("In flight to others", CALLERS),
     ("Duration of calls to others, p95", CALLERS),
-    ("Refused", &["user.rpc", "product.rpc", "order.rpc", "pay.rpc"]),
+    ("Circuit breakers", CALLERS),
+    ("Refused", SERVERS),
+    ("Calls that may run", SERVERS),
     // Those who call product.rpc, which is struck again and again.
     ("Calls to others that fail", &["order.rpc"]),
     ("Faults by kind", &["order.api", "order.rpc"]),
 ];
+
+/// The services that are asked by gRPC.
+const SERVERS: &[&str] = &["user.rpc", "product.rpc", "order.rpc", "pay.rpc"];
 
 /// The services that ask others.
 const CALLERS: &[&str] = &["user.api", "product.api", "order.api", "pay.api", "order.rpc", "pay.rpc"];

@@ -167,6 +167,7 @@ pub(crate) async fn start_products(
         database: database.url.parse().unwrap(),
         pool: service::pool(),
         auth: keys.config(),
+        cache: product::CacheConfig::default(),
         sample_products: false,
     };
     let lifecycle = Lifecycle::new();

@@ -11,12 +11,11 @@ use tokio::time::Instant;
 
 use crate::criticality::Criticality;
 
-/// No limit is less: a few callers are no overload, however slow a method is.
-const LEAST: f64 = 16.0;
+/// No limit is less, and there it starts: where some dozens of calls are slow, something else is, and fewer of them would be no
+/// faster.
+const LEAST: f64 = 64.0;
 /// A call beside fewer than this is as good as alone.
 const ALONE: usize = 4;
-/// Where it starts.
-const FIRST: f64 = 64.0;
 /// How often it may change, and after how many calls at least.
 const WINDOW: Duration = Duration::from_millis(100);
 const FEWEST: u32 = 8;
@@ -75,7 +74,7 @@ impl Limit {
     pub(super) fn new(most: usize, criticality: Criticality, now: Instant) -> Self {
         let most = most.max(1) as f64;
         let slack = if criticality == Criticality::Critical { CRITICAL_SLACK } else { SLACK };
-        Self { value: FIRST.min(most), most, slack, alone: None, seen: now, probes: 0, window: Window::new(now) }
+        Self { value: LEAST.min(most), most, slack, alone: None, seen: now, probes: 0, window: Window::new(now) }
     }
 
     /// The calls that may run now.
@@ -173,7 +172,7 @@ mod tests {
         settle(&mut limit, 50, 1000, four_at_a_time);
         for _ in 0..1000 {
             settle(&mut limit, 1, 1000, four_at_a_time);
-            assert!((50.0..=120.0).contains(&limit.value), "{limit:?}");
+            assert!((64.0..=120.0).contains(&limit.value), "{limit:?}");
         }
     }
 

@@ -29,6 +29,7 @@ use super::peer::{Keeping, Peer, Tried, Unanswered};
 use super::retry::{Retries, Wish};
 use crate::criticality::Criticality;
 use crate::deadline;
+use crate::tls::Connector;
 
 /// How many tries to connect must fail before a call does.
 const TRIES: u64 = 3;
@@ -82,10 +83,15 @@ impl Spare {
 
 impl Balance {
     /// Follows `endpoints` for as long as it is kept.
-    pub(super) fn new(config: &Config, mut endpoints: Endpoints, labels: Vec<KeyValue>) -> Arc<Self> {
+    pub(super) fn new(
+        config: &Config,
+        tls: Option<Connector>,
+        mut endpoints: Endpoints,
+        labels: Vec<KeyValue>,
+    ) -> Arc<Self> {
         let (awake, sleeping) = watch::channel(false);
         let news = Arc::new(watch::Sender::new(()));
-        let keeping = Keeping { config: config.clone(), awake: sleeping, news, doubt: endpoints.doubt() };
+        let keeping = Keeping { config: config.clone(), tls, awake: sleeping, news, doubt: endpoints.doubt() };
         let this = Arc::new(Self {
             target: config.target.clone(),
             members: RwLock::new(Arc::new([])),
@@ -154,7 +160,8 @@ impl Balance {
             rounds += 1;
             let peer = self.pick(avoided.as_ref()).await?;
             let left = until.saturating_duration_since(Instant::now());
-            address(&mut request, &peer.authority, left, tried.resent);
+            let scheme = if self.keeping.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            address(&mut request, (scheme, &peer.authority), left, tried.resent);
             // A caller may be in more of a hurry than any peer could be: that says nothing of the peer.
             let silent = (left >= self.keeping.config.timeout / 2).then_some(until);
             let (failed, fate, wish) = match peer.send(request, silent, tried).await {
@@ -300,9 +307,9 @@ async fn follow(mut endpoints: Endpoints, balance: Weak<Balance>) {
 }
 
 /// Writes on a call to whom it goes, how much time is left for it, how much it matters, and how often it was sent before.
-fn address(request: &mut Request<Outgoing>, authority: &Authority, left: Duration, sent: u32) {
+fn address(request: &mut Request<Outgoing>, (scheme, authority): (Scheme, &Authority), left: Duration, sent: u32) {
     let mut uri = std::mem::take(request.uri_mut()).into_parts();
-    uri.scheme = Some(Scheme::HTTP);
+    uri.scheme = Some(scheme);
     uri.authority = Some(authority.clone());
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
     let headers = request.headers_mut();

@@ -22,6 +22,8 @@ use super::Config;
 use super::cost::Cost;
 use super::failure::Fate;
 use super::outgoing::Outgoing;
+use crate::accept::Io;
+use crate::tls::Connector;
 
 /// The waits between two tries to connect; chance makes each of them longer, up to twice.
 const WAITS: ExponentialBuilder = ExponentialBuilder::new()
@@ -35,7 +37,7 @@ const HASTE: Duration = Duration::from_millis(25);
 /// A connection that lasted so long had nothing wrong with it: after its end the waits begin with the first.
 const LASTING: Duration = Duration::from_secs(1);
 
-type Connection = http2::Connection<TokioIo<TcpStream>, Outgoing, TokioExecutor>;
+type Connection = http2::Connection<TokioIo<Io>, Outgoing, TokioExecutor>;
 
 /// One endpoint.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ struct Line {
 #[derive(Clone, Debug)]
 pub(super) struct Keeping {
     pub(super) config: Config,
+    pub(super) tls: Option<Connector>,
     /// Turns true with the first call: nothing is connected before.
     pub(super) awake: watch::Receiver<bool>,
     /// Told of every change of a connection.
@@ -145,13 +148,13 @@ impl Peer {
 
     /// Keeps it connected for as long as it is polled; calls in flight go on after that.
     pub(super) async fn keep(self: Arc<Self>, keeping: Keeping) {
-        let Keeping { config, mut awake, news, doubt } = keeping;
+        let Keeping { config, tls, mut awake, news, doubt } = keeping;
         if awake.wait_for(|awake| *awake).await.is_err() {
             return;
         }
         let mut waits = WAITS.build();
         loop {
-            match connect(&self.address, &config).await {
+            match connect(&self.address, &config, tls.as_ref()).await {
                 Ok((line, connection)) => {
                     let began = Instant::now();
                     self.connected(line);
@@ -288,11 +291,19 @@ fn code<B>(answer: &Response<B>) -> Option<Code> {
     answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))
 }
 
-async fn connect(address: &Address, config: &Config) -> Result<(Line, Connection), Box<dyn StdError + Send + Sync>> {
+async fn connect(
+    address: &Address,
+    config: &Config,
+    tls: Option<&Connector>,
+) -> Result<(Line, Connection), Box<dyn StdError + Send + Sync>> {
     let connecting = async {
         let stream = TcpStream::connect(address.as_str()).await?;
         stream.set_nodelay(true)?;
         let attributes = attributes(stream.peer_addr()?);
+        let stream = match tls {
+            Some(tls) => Io::Right(Box::new(tls.connect(stream).await?)),
+            None => Io::Left(stream),
+        };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(config.keepalive_interval)

@@ -94,7 +94,7 @@ fn channel(first: Option<Set>) -> Channel {
         timeout: Duration::from_secs(10),
         ..Default::default()
     };
-    (UserServiceClient::new(rpc::client::connect_to(Endpoints::told(receiver), &config)), sender)
+    (UserServiceClient::new(rpc::client::connect_to(Endpoints::told(receiver), &config).unwrap()), sender)
 }
 
 /// Callers that call again and again until they are stopped.

@@ -59,7 +59,8 @@ async fn health_follows_the_process() {
         }
     })
     .await;
-    let channel = rpc::client::connect(&rpc::client::Config { target: server.address.into(), ..Default::default() });
+    let channel =
+        rpc::client::connect(&rpc::client::Config { target: server.address.into(), ..Default::default() }).unwrap();
     for service in ["", "mall.user.v1.UserService"] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let mut states = HealthClient::new(channel.clone()).watch(request).await.unwrap().into_inner();
@@ -107,7 +108,8 @@ async fn it_tells_what_it_serves() {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient as V1;
     use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient as V1Alpha;
     let server = start(config(), async || Ok(())).await;
-    let channel = rpc::client::connect(&rpc::client::Config { target: server.address.into(), ..Default::default() });
+    let channel =
+        rpc::client::connect(&rpc::client::Config { target: server.address.into(), ..Default::default() }).unwrap();
     macro_rules! services {
         ($client:ident, $version:ident) => {{
             use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;

@@ -7,4 +7,5 @@ mod chassis;
 mod failing;
 mod overload;
 mod stopping;
+mod tls;
 mod told;

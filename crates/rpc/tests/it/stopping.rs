@@ -72,6 +72,7 @@ impl Running {
     fn channel(&self) -> rpc::Channel {
         let target = self.address.into();
         rpc::client::connect(&rpc::client::Config { target, timeout: Duration::from_secs(20), ..Default::default() })
+            .unwrap()
     }
 
     async fn readiness(&self) -> String {

@@ -96,5 +96,5 @@ impl Running {
 
 pub(crate) fn client(address: SocketAddr, timeout: Duration) -> UserServiceClient<rpc::Channel> {
     let config = rpc::client::Config { target: address.into(), timeout, ..Default::default() };
-    UserServiceClient::new(rpc::client::connect(&config))
+    UserServiceClient::new(rpc::client::connect(&config).unwrap())
 }

@@ -19,6 +19,8 @@ pub const RECOVERY_KIND: &str = "kind";
 pub const ORDER_STATE: &str = "state";
 /// The trace was asked for by `debug` in the baggage, so that whoever samples later keeps it.
 pub const DEBUG: &str = "mall.debug";
+/// The fault that the caller asked for and that was made here.
+pub const FAULT: &str = "mall.fault";
 
 /// The attributes of the resource: of the process that everything else comes from.
 pub const RESOURCE: &[&str] = &[
@@ -46,6 +48,7 @@ pub const ALL: &[(&str, &str)] = &[
     (DB_SYSTEM_NAME, "`postgresql` or `sqlite`"),
     (DEBUG, "`true` on the first span that each process has of a trace which `debug` in the baggage asked for"),
     (ERROR_TYPE, "what went wrong, one word of a bounded set; absent where nothing did"),
+    (FAULT, "the fault that `fault` in the baggage asked for and that was made here"),
     (HOST_NAME, "the machine or container"),
     (HTTP_REQUEST_METHOD, "`GET`, `POST`, ..; `_OTHER` for one that no standard knows"),
     (HTTP_REQUEST_RESEND_COUNT, "how often the call was sent again, to another endpoint; absent where it was not"),

@@ -36,7 +36,7 @@ pub const ALL: &[Span] = &[
         name: "{rpc.method}",
         kind: SpanKind::Server,
         required: &[RPC_SYSTEM_NAME, RPC_METHOD, RPC_RESPONSE_STATUS_CODE],
-        optional: &[SERVER_ADDRESS, SERVER_PORT, NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT, ERROR_TYPE, DEBUG],
+        optional: &[SERVER_ADDRESS, SERVER_PORT, NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT, ERROR_TYPE, DEBUG, FAULT],
         error: "UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS: the server's faults",
         about: "A gRPC call that a service answers. Its name is `unknown` where the service has no such method.",
     },
