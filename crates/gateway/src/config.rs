@@ -90,6 +90,21 @@ impl Default for Config {
     }
 }
 
+impl Limits {
+    /// Those on connections.
+    pub(crate) fn of_connections(&self) -> rpc::http::Limits {
+        rpc::http::Limits {
+            connections: self.connections,
+            streams: self.streams,
+            header_bytes: self.header_bytes,
+            headers: self.headers,
+            header_timeout: self.header_timeout,
+            keepalive_interval: self.keepalive_interval,
+            keepalive_timeout: self.keepalive_timeout,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -10,7 +10,6 @@ mod api;
 mod body;
 mod call;
 mod config;
-mod connection;
 mod cors;
 mod details;
 mod docs;

@@ -1,24 +1,15 @@
 //! Whose request it is: the peer's address, or what a trusted proxy says about it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::request::Parts;
 use ipnet::IpNet;
-
-/// The other end of the connection that a request came by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(IpAddr);
-
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
-        Self(address.ip().to_canonical())
-    }
-}
+use rpc::http::Peer;
 
 /// The client's address: the peer's, or if that is a trusted proxy, the nearest address in `x-forwarded-for` that is
 /// not one.
 pub(crate) fn client(parts: &Parts, trusted: &[IpNet]) -> IpAddr {
-    let Peer(peer) = parts.extensions.get().copied().unwrap_or(Peer(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let peer = parts.extensions.get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip().to_canonical());
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     if !is_trusted(&peer) {
         return peer;
@@ -39,6 +30,8 @@ pub(crate) fn client(parts: &Parts, trusted: &[IpNet]) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn seen(peer: &str, forwarded: &[&str]) -> String {
@@ -47,7 +40,7 @@ mod tests {
             request = request.header("x-forwarded-for", *value);
         }
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        parts.extensions.insert(Peer::from(SocketAddr::new(peer.parse().unwrap(), 1)));
+        parts.extensions.insert(Peer(SocketAddr::new(peer.parse().unwrap(), 1)));
         client(&parts, &["10.0.0.0/8".parse().unwrap()]).to_string()
     }
 

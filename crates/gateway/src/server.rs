@@ -1,18 +1,14 @@
-//! Listening, accepting, and the bounded end.
+//! What is bound, what surrounds the routes, and serving them.
 
 use std::any::Any;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use rpc::admin::AdminServer;
+use rpc::http::Ending;
 use rpc::lifecycle::Lifecycle;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -21,7 +17,6 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::answer::Answers;
 use crate::call::{self, Calls};
-use crate::connection::{Connections, LINGER};
 use crate::refusal::Refusal;
 use crate::{Api, Config, Error, cors, docs};
 
@@ -78,59 +73,12 @@ impl Gateway {
             .layer(telemetry::http::ServerLayer)
             .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024)))
             .service_fn(move |request| answers.clone().answer(request));
-        let closing = CancellationToken::new();
-        let connections = Connections::new(&config.limits, tls, closing.clone());
-        let permits = Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)));
-        let mut tasks = JoinSet::new();
-        let start = |tasks: &mut JoinSet<()>, accepted: Accepted| {
-            let serving = connections.clone().serve(accepted.stream, accepted.peer, service.clone());
-            tasks.spawn(async move {
-                serving.await;
-                drop(accepted.permit);
-            });
-        };
-
         tracing::info!(address = %listener.local_addr()?, "serving");
         lifecycle.set_serving();
-        // A lame duck has lingered.
-        let linger = LINGER.saturating_sub(config.lame_duck).min(config.drain);
-        let mut end = std::pin::pin!(async {
-            lifecycle.lame_duck(config.lame_duck).await;
-            sleep(linger).await;
-        });
-        loop {
-            tokio::select! {
-                () = &mut end => break,
-                Some(_) = tasks.join_next() => {}
-                accepted = accept(&listener, &permits) => start(&mut tasks, accepted),
-            }
-        }
-        for (stream, peer) in rpc::accept::last(listener) {
-            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
-            start(&mut tasks, Accepted { stream, peer, permit });
-        }
-        closing.cancel();
-        let deadline = Instant::now() + config.drain.saturating_sub(linger);
-        while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
-        if !tasks.is_empty() {
-            tracing::warn!(after = ?config.drain, "requests were still running at the end of the drain and were cut off");
-        }
+        let ending = Ending { lifecycle, lame_duck: config.lame_duck, drain: config.drain };
+        rpc::http::serve(listener, tls, &config.limits.of_connections(), ending, service).await;
         Ok(())
     }
-}
-
-struct Accepted {
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-}
-
-/// The next connection, once one may be had.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Accepted {
-    // Nobody closes the semaphore.
-    let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return std::future::pending().await };
-    let (stream, peer) = rpc::accept::next(listener).await;
-    Accepted { stream, peer, permit }
 }
 
 /// A panic ends its request and nothing else. Its message may hold anything, so it is not repeated here.

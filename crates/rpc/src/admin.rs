@@ -3,6 +3,7 @@
 //! Readiness is that of this process alone: a database that all replicas share must not take all of them out at once.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -10,8 +11,13 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::task::AbortHandle;
 
+use crate::http::{Ending, Limits};
 use crate::lifecycle::{Lifecycle, State};
-use crate::{Error, listen};
+use crate::{Error, http, listen};
+
+/// Connections at one time, and how long each has to ask.
+const CONNECTIONS: usize = 100;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running admin port; it closes when this is dropped.
 #[derive(Debug)]
@@ -37,7 +43,11 @@ impl Drop for AdminServer {
 pub async fn serve(address: SocketAddr, lifecycle: Lifecycle) -> Result<AdminServer, Error> {
     let listener = listen(address).await?;
     let address = listener.local_addr()?;
-    let task = tokio::spawn(async move { axum::serve(listener, routes(lifecycle)).await }).abort_handle();
+    // To its very end: how it ends is what its clients ask.
+    let ending = Ending { lifecycle: Lifecycle::new(), lame_duck: Duration::ZERO, drain: Duration::ZERO };
+    let limits = Limits { connections: CONNECTIONS, header_timeout: PATIENCE, ..Limits::default() };
+    let serving = async move { http::serve(listener, None, &limits, ending, routes(lifecycle)).await };
+    let task = tokio::spawn(serving).abort_handle();
     Ok(AdminServer { address, task })
 }
 

@@ -11,6 +11,7 @@ pub mod criticality;
 pub mod deadline;
 pub mod error;
 pub mod faults;
+pub mod http;
 mod invalid;
 pub mod lifecycle;
 pub mod server;

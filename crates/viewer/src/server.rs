@@ -11,6 +11,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use rpc::Lifecycle;
 use rpc::admin::AdminServer;
+use rpc::http::{Ending, Limits};
 use tokio::net::TcpListener;
 use tokio::sync::RwLock;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -25,6 +26,8 @@ use crate::{Error, api, metrics, ui};
 
 /// OTLP messages that are read at once: with the largest message this bounds the memory for them.
 const MESSAGES: usize = 16;
+/// Connections to each port.
+const CONNECTIONS: usize = 1000;
 /// How long a message may take to arrive and be stored.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long requests may go on after draining began.
@@ -70,26 +73,22 @@ impl Viewer {
         let limits = limits(PATIENCE);
         lifecycle.set_serving();
         tracing::info!(ui = %config.listen, otlp_grpc = %config.otlp_grpc, otlp_http = %config.otlp_http, memory = %config.memory, "serving");
-        let serving = async {
-            tokio::try_join!(
-                serve(ui, pages, &lifecycle),
-                serve(otlp_grpc, otlp::grpc::router(sink.clone()).layer(limits.clone()), &lifecycle),
-                serve(otlp_http, otlp::http::router(sink).layer(limits), &lifecycle),
-            )
+        let serve = |listener, routes: Router| {
+            let ending = Ending { lifecycle: lifecycle.clone(), lame_duck: Duration::ZERO, drain: DRAIN };
+            async move { rpc::http::serve(listener, None, &connections(), ending, routes).await }
         };
-        match lifecycle.bounded(Duration::ZERO, DRAIN, serving).await {
-            Some(result) => result.map(drop).map_err(Error::Io),
-            None => {
-                tracing::warn!(after = ?DRAIN, "requests were still running at the end of the drain and were cut off");
-                Ok(())
-            }
-        }
+        tokio::join!(
+            serve(ui, pages),
+            serve(otlp_grpc, otlp::grpc::router(sink.clone()).layer(limits.clone())),
+            serve(otlp_http, otlp::http::router(sink).layer(limits)),
+        );
+        Ok(())
     }
 }
 
-async fn serve(listener: TcpListener, routes: Router, lifecycle: &Lifecycle) -> std::io::Result<()> {
-    let lifecycle = lifecycle.clone();
-    axum::serve(listener, routes).with_graceful_shutdown(async move { lifecycle.draining().await }).await
+/// A viewer has few clients, and one of them may be a collector that sends all that it has at one time.
+fn connections() -> Limits {
+    Limits { connections: CONNECTIONS, header_timeout: PATIENCE, ..Limits::default() }
 }
 
 /// The limits on messages, which are one for both ways in if their routes have clones of it. What is late is answered 503, which an exporter

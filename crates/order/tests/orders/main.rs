@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod access;
 mod create;
 mod lists;
 mod recovery;

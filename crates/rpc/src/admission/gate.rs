@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -9,8 +10,12 @@ use tokio::time::{Instant, timeout};
 use super::limit::Limit;
 use crate::criticality::Criticality;
 
-/// Lets calls in, up to a limit that it learns. Beyond that they wait for a short while, in turn as long as there are few of
-/// them, and else the last one first: those who waited long would be answered too late anyway.
+/// How long a call waits for its turn at most: half of the time that a call has where nothing is said. A burst is over by
+/// then; under a load that lasts, newer calls have taken its place long before.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lets calls in, up to a limit that it learns. Beyond that a few wait, in turn as long as there are very few, and else the
+/// last one first: those who waited long would be answered too late anyway.
 #[derive(Debug)]
 pub(super) struct Gate {
     state: Mutex<State>,
@@ -74,7 +79,7 @@ impl Gate {
 
     /// Waits for a call's turn; `None` says that there are too many.
     pub(super) async fn enter(self: &Arc<Self>, criticality: Criticality) -> Option<Entry> {
-        let (turn, patience) = {
+        let turn = {
             let mut state = self.state();
             if state.running < state.limit.current() {
                 return Some(self.entry(&mut state, Instant::now()));
@@ -86,9 +91,9 @@ impl Gate {
             }
             let (sender, turn) = oneshot::channel();
             state.waiting[criticality as usize].push_back(sender);
-            (turn, state.limit.patience())
+            turn
         };
-        timeout(patience, turn).await.ok()?.ok()
+        timeout(PATIENCE, turn).await.ok()?.ok()
     }
 
     fn entry(self: &Arc<Self>, state: &mut State, began: Instant) -> Entry {

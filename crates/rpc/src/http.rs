@@ -1,0 +1,223 @@
+//! Serving HTTP: connections that are counted, that speak HTTP/1.1 or HTTP/2, with TLS or without, that must begin in time,
+//! and that end without the loss of a request that was on its way.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use http::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt as _};
+
+use crate::accept::{self, Acceptor};
+use crate::lifecycle::Lifecycle;
+use crate::tls;
+
+/// How long at least busy clients are told `connection: close` before the port is shut and quiet connections with it, and
+/// how long new ones then have to begin: a request that is on its way over a connection when that is closed is lost. So
+/// only connections are closed between two requests that have been quiet for all that time, or for the whole lame duck.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// hyper's own limit, within which it needs no memory for them from the heap; beyond it, its 431 has no body.
+const HYPER_HEADERS: usize = 100;
+
+/// What connections may take. Twice the headers that are given here are read, so that it is the service that refuses them.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at one time; one more waits to be accepted.
+    pub connections: usize,
+    /// Requests that one HTTP/2 connection may have open.
+    pub streams: u32,
+    /// Bytes of a request's headers and path.
+    pub header_bytes: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// The time until a connection has agreed on TLS, and until it has sent the head of its next request.
+    pub header_timeout: Duration,
+    /// How long a quiet HTTP/2 connection is left alone before it is pinged.
+    pub keepalive_interval: Duration,
+    /// How long a ping may go unanswered before the connection is closed.
+    pub keepalive_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            streams: 128,
+            header_bytes: 16 * 1024,
+            headers: 64,
+            header_timeout: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The other end of the connection that a request came by; in the extensions of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// How a process ends that serves HTTP.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// What the process stands at.
+    pub lifecycle: Lifecycle,
+    /// How long requests are still served after the word to stop.
+    pub lame_duck: Duration,
+    /// How long requests in flight may take to finish after that.
+    pub drain: Duration,
+}
+
+/// Serves until the process drains, and then what it has for at most the drain.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    tls: Option<tls::Acceptor>,
+    limits: &Limits,
+    Ending { lifecycle, lame_duck, drain }: Ending,
+    service: S,
+) where
+    S: Service<Request, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let closing = CancellationToken::new();
+    let connections = Connections::new(limits, tls, closing.clone());
+    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let mut tasks = JoinSet::new();
+    let start = |tasks: &mut JoinSet<()>, accepted: Accepted| {
+        let serving = connections.clone().serve(accepted.stream, accepted.peer, service.clone());
+        tasks.spawn(async move {
+            serving.await;
+            drop(accepted.permit);
+        });
+    };
+    // A lame duck has lingered.
+    let linger = LINGER.saturating_sub(lame_duck).min(drain);
+    let mut end = pin!(async {
+        lifecycle.lame_duck(lame_duck).await;
+        sleep(linger).await;
+    });
+    loop {
+        tokio::select! {
+            () = &mut end => break,
+            Some(_) = tasks.join_next() => {}
+            accepted = accept(&listener, &permits) => start(&mut tasks, accepted),
+        }
+    }
+    for (stream, peer) in accept::last(listener) {
+        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+        start(&mut tasks, Accepted { stream, peer, permit });
+    }
+    closing.cancel();
+    let deadline = Instant::now() + drain.saturating_sub(linger);
+    while let Ok(Some(_)) = timeout_at(deadline, tasks.join_next()).await {}
+    if !tasks.is_empty() {
+        tracing::warn!(after = ?drain, "requests were still running at the end of the drain and were cut off");
+    }
+}
+
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+}
+
+/// The next connection, once one may be had.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Accepted {
+    // Nobody closes the semaphore.
+    let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return std::future::pending().await };
+    let (stream, peer) = accept::next(listener).await;
+    Accepted { stream, peer, permit }
+}
+
+/// How connections are served.
+#[derive(Clone, Debug)]
+struct Connections {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    acceptor: Acceptor,
+    closing: CancellationToken,
+}
+
+impl Connections {
+    /// Connections that end after the request at hand once `closing` is cancelled.
+    fn new(limits: &Limits, tls: Option<tls::Acceptor>, closing: CancellationToken) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+        http1.max_buf_size((limits.header_bytes * 2).max(64 * 1024));
+        if limits.headers >= HYPER_HEADERS {
+            http1.max_headers(limits.headers * 2);
+        }
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits.keepalive_interval)
+            .keep_alive_timeout(limits.keepalive_timeout)
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX));
+        let acceptor = Acceptor { tls, timeout: limits.header_timeout };
+        Self { http1, http2, acceptor, closing }
+    }
+
+    /// Serves one until its end. How it ends concerns nobody but its client.
+    async fn serve<S, B>(self, stream: TcpStream, peer: SocketAddr, service: S)
+    where
+        S: Service<Request, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            service.clone().oneshot(request)
+        });
+        let connection = tokio::select! {
+            connection = self.acceptor.open(stream) => connection,
+            () = self.overdue() => return,
+        };
+        let Some(connection) = connection else { return };
+        let speaks_http2 = connection.speaks_http2();
+        let io = TokioIo::new(connection);
+        if speaks_http2 {
+            drive(pin!(self.http2.serve_connection(io, service)), &self.closing).await;
+        } else {
+            drive(pin!(self.http1.serve_connection(io, service)), &self.closing).await;
+        }
+    }
+
+    /// Ends when no connection may begin any more.
+    async fn overdue(&self) {
+        self.closing.cancelled().await;
+        sleep(LINGER).await;
+    }
+}
+
+/// Runs a connection to its end, which is after the request at hand once `closing` is cancelled.
+async fn drive<C: GracefulConnection>(mut connection: Pin<&mut C>, closing: &CancellationToken) {
+    tokio::select! {
+        // A request that is already here is taken before the connection hears that it is the last.
+        biased;
+        _ = connection.as_mut() => return,
+        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
