@@ -10,7 +10,7 @@ CARGO ?= cargo
 DENY = "$$(scripts/parts cargo-deny)"
 
 .PHONY: help setup parts build run observe demo load image kind-up kind-down kind-load jaeger \
-	test cluster-test check fmt lint lint-k8s deny docs docs-telemetry bench screenshots clean
+	test cluster-test fuzz soak check fmt lint lint-k8s deny docs docs-telemetry bench compare screenshots clean
 
 help: ## lists the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,16 @@ cluster-test: setup ## tries the mall in the cluster that KUBECTL names, which h
 	@test -n "$(KUBECTL)" || { echo "KUBECTL names no cluster: make cluster-test KUBECTL=\"kubectl --context kind-mall\"" >&2; exit 2; }
 	KUBECTL="$(KUBECTL)" $(CARGO) test --locked -p mall --test cluster -- --nocapture $(ONLY)
 
+# TARGETS narrows it, FUZZ_SECONDS is for each. What is found goes to fuzz/artifacts; what is worth keeping, into the corpus.
+TARGETS ?= rest tokens headers otlp config pages callbacks
+FUZZ_SECONDS ?= 60
+fuzz: setup ## makes up input for whatever reads what strangers send, a minute each (TARGETS="rest otlp" FUZZ_SECONDS=600)
+	@scripts/fuzz $(FUZZ_SECONDS) $(TARGETS)
+
+SOAK ?= 20m
+soak: setup ## shoppers without end while services, PostgreSQL, disks, the network and the collector break, 20 minutes (SOAK=3m)
+	MALL_SOAK=$(SOAK) $(CARGO) test --locked -p mall --test shop soak -- --nocapture --test-threads=1
+
 check: fmt lint docs deny ## what must hold before a commit: format, clippy, documentation, dependencies
 
 fmt: ## is the code formatted?
@@ -92,6 +102,14 @@ BENCHED = --locked -p auth -p mall -p telemetry -p viewer
 bench: setup ## measures the budgets, in release mode, and prints them as one table
 	$(CARGO) bench $(BENCHED) --no-run --bench budgets --bench span --bench store --bench token
 	@$(CARGO) bench $(BENCHED) --quiet --bench budgets -- $(GROUPS)
+
+# The same services in Go are built by Go, Jaeger is got; GROUPS narrows it: make compare GROUPS="peer-gateway peer-rpc".
+PEERS = peer-gateway peer-rpc peer-tracing peer-viewer peer-start
+compare: setup ## measures us beside grpc-gateway, the same services in Go, and Jaeger, and prints one table
+	@scripts/parts jaeger jaeger-ui postgres >/dev/null
+	@bench/go/build >/dev/null
+	$(CARGO) bench $(BENCHED) --no-run --bench budgets
+	@$(CARGO) bench --locked -p mall --quiet --bench budgets -- $(or $(GROUPS),$(PEERS))
 
 screenshots: setup ## draws the pictures of the documentation anew, from real traces and metrics in Chromium
 	@mkdir -p docs

@@ -1,21 +1,26 @@
 //! What surrounds every answer: the limit on headers, the request's id, and headers for the client's safety.
 
+use std::any::Any;
 use std::convert::Infallible;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Version, header};
 use rpc::lifecycle::{Lifecycle, State};
-use tower::ServiceExt as _;
+use tower::{ServiceBuilder, ServiceExt as _};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::Limits;
+use crate::call::{self, Calls};
 use crate::headers::{X_REQUEST_ID, request_id};
 use crate::refusal::Refusal;
+use crate::{Api, Config, Error, cors, docs};
 
-/// The routes and what surrounds them.
+/// What answers requests: the routes and what surrounds them, without a port.
 #[derive(Clone, Debug)]
-pub(crate) struct Answers {
+pub struct Answers {
     router: Router,
     header_bytes: usize,
     headers: usize,
@@ -23,11 +28,25 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    pub(crate) fn new(router: Router, limits: &Limits, lifecycle: Lifecycle) -> Self {
-        Self { router, header_bytes: limits.header_bytes, headers: limits.headers, lifecycle }
+    /// The routes of `api` in front of the service at the other end of `channel`.
+    pub fn new(api: Api, channel: rpc::Channel, config: &Config, lifecycle: Lifecycle) -> Result<Self, Error> {
+        let router = api
+            .router(channel, Calls::new(config))
+            .merge(docs::router(api))
+            .method_not_allowed_fallback(call::wrong_method)
+            .fallback(async || Refusal::no_route())
+            .layer(
+                ServiceBuilder::new()
+                    .option_layer(cors::layer(&config.cors)?)
+                    .layer(CatchPanicLayer::custom(answer_panic))
+                    .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)),
+            );
+        let limits = &config.limits;
+        Ok(Self { router, header_bytes: limits.header_bytes, headers: limits.headers, lifecycle })
     }
 
-    pub(crate) async fn answer(self, mut request: Request) -> Result<Response, Infallible> {
+    /// Answers one.
+    pub async fn answer(self, mut request: Request) -> Result<Response, Infallible> {
         let id = request_id(request.headers());
         let version = request.version();
         let mut response = if self.is_too_large(&request) {
@@ -52,4 +71,10 @@ impl Answers {
         let bytes = headers.iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len());
         headers.len() > self.headers || bytes > self.header_bytes
     }
+}
+
+/// A panic ends its request and nothing else. Its message may hold anything, so it is not repeated here.
+fn answer_panic(_: Box<dyn Any + Send>) -> http::Response<Body> {
+    tracing::error!("a request panicked");
+    Refusal::panicked().into_response()
 }

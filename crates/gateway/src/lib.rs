@@ -21,6 +21,7 @@ mod refusal;
 mod server;
 mod status;
 
+pub use answer::Answers;
 pub use api::Api;
 pub use config::{Config, Cors, Limits};
 pub use error::Error;

@@ -1,24 +1,17 @@
-//! What is bound, what surrounds the routes, and serving them.
+//! A gateway's ports, and serving at them.
 
-use std::any::Any;
 use std::net::SocketAddr;
 
-use axum::body::Body;
-use axum::response::IntoResponse as _;
 use rpc::admin::AdminServer;
 use rpc::http::Ending;
 use rpc::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::answer::Answers;
-use crate::call::{self, Calls};
-use crate::refusal::Refusal;
-use crate::{Api, Config, Error, cors, docs};
+use crate::{Api, Config, Error};
 
 /// A gateway that listens and is not yet ready.
 #[derive(Debug)]
@@ -40,18 +33,7 @@ impl Gateway {
         let tls = tls.map_err(rpc::Error::from)?;
         let listener = rpc::listen(config.listen).await?;
         let admin = rpc::admin::serve(config.admin, lifecycle.clone()).await?;
-        let router = api
-            .router(channel, Calls::new(&config))
-            .merge(docs::router(api))
-            .method_not_allowed_fallback(call::wrong_method)
-            .fallback(async || Refusal::no_route())
-            .layer(
-                ServiceBuilder::new()
-                    .option_layer(cors::layer(&config.cors)?)
-                    .layer(CatchPanicLayer::custom(answer_panic))
-                    .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)),
-            );
-        let answers = Answers::new(router, &config.limits, lifecycle.clone());
+        let answers = Answers::new(api, channel, &config, lifecycle.clone())?;
         Ok(Self { config, lifecycle, listener, tls, admin, answers })
     }
 
@@ -79,10 +61,4 @@ impl Gateway {
         rpc::http::serve(listener, tls, &config.limits.of_connections(), ending, service).await;
         Ok(())
     }
-}
-
-/// A panic ends its request and nothing else. Its message may hold anything, so it is not repeated here.
-fn answer_panic(_: Box<dyn Any + Send>) -> http::Response<Body> {
-    tracing::error!("a request panicked");
-    Refusal::panicked().into_response()
 }

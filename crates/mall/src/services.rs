@@ -141,7 +141,15 @@ impl Service {
 
     /// The configuration, checked.
     pub(crate) fn configure(&self, sources: &Sources) -> Result<Process, config::Error> {
-        let document = self.document(sources)?;
+        self.check(self.document(sources)?)
+    }
+
+    /// The configuration that a file alone makes, checked.
+    pub(crate) fn configure_by(&self, file: &str) -> Result<Process, config::Error> {
+        self.check(Document::read(self.name, file, &Sources::default())?)
+    }
+
+    fn check(&self, document: Document) -> Result<Process, config::Error> {
         let section = (self.read)(&document)?;
         Ok(Process { telemetry: document.telemetry()?, section })
     }

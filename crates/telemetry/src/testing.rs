@@ -16,6 +16,12 @@ pub struct Captured {
 
 static CAPTURED: OnceLock<(f64, Captured)> = OnceLock::new();
 
+/// Has traces read from headers in every form, and written in every form.
+pub fn every_propagator() {
+    use crate::Propagator::{B3, B3Multi, Baggage, Jaeger, TraceContext};
+    crate::propagate::init(&[TraceContext, Baggage, B3, B3Multi, Jaeger]);
+}
+
 /// Keeps every span of this process from now on; tests that run at once share them and tell theirs by the trace.
 ///
 /// # Panics

@@ -19,7 +19,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts a program and waits until a line of its output contains `ready`.
-    pub(crate) async fn start(
+    pub async fn start(
         program: PathBuf,
         arguments: Vec<OsString>,
         variables: Vec<(String, String)>,

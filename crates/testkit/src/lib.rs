@@ -5,7 +5,7 @@
 mod authority;
 pub mod chromium;
 pub mod collector;
-mod daemon;
+pub mod daemon;
 pub mod database;
 mod eventually;
 pub mod exposition;

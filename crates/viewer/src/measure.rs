@@ -1,4 +1,4 @@
-//! The store without the network, as `benches/store.rs` measures it; nobody else should use this.
+//! The store without the network, as `benches/store.rs` measures it and `make fuzz` feeds it; nobody else should use this.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,6 +21,11 @@ impl Measured {
     /// Stores an OTLP message; answers whether it could be read.
     pub fn ingest(&mut self, message: &[u8]) -> bool {
         Batch::from_protobuf(message).map(|batch| self.0.insert(batch)).is_ok()
+    }
+
+    /// The same for one in JSON.
+    pub fn ingest_json(&mut self, message: &[u8]) -> bool {
+        Batch::from_json(message).map(|batch| self.0.insert(batch)).is_ok()
     }
 
     /// Searches as `GET /api/traces` does; answers the bytes of the answer, if the question is right.

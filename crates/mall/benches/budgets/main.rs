@@ -1,6 +1,6 @@
 //! The budgets, measured: `make bench` prints one table of them.
 //!
-//! Arguments name the groups to measure, all of them by default. With `BENCH_STRICT=1` a missed budget is a failure.
+//! Arguments name the groups to measure, all of them by default but those of `make compare`, which need the peers. With `BENCH_STRICT=1` a missed budget is a failure.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
@@ -9,6 +9,7 @@ mod gateway;
 mod layers;
 mod memory;
 mod other;
+mod peers;
 mod report;
 mod sampling;
 mod scrape;
@@ -33,7 +34,7 @@ const MALL: &str = env!("CARGO_BIN_EXE_mall");
 /// Measures one group of budgets.
 type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Measure); 11] = [
+const GROUPS: [(&str, Measure); 16] = [
     ("startup", startup::measure),
     ("memory", memory::measure),
     ("gateway", gateway::measure),
@@ -45,7 +46,15 @@ const GROUPS: [(&str, Measure); 11] = [
     ("layers", layers::measure),
     ("token", token::measure),
     ("viewer", viewer::measure),
+    ("peer-gateway", peers::gateway::measure),
+    ("peer-rpc", peers::rpc::measure),
+    ("peer-tracing", peers::tracing::measure),
+    ("peer-viewer", peers::viewer::measure),
+    ("peer-start", peers::start::measure),
 ];
+
+/// The groups of `make compare`.
+const PEERS: &str = "peer-";
 
 fn main() -> ExitCode {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -53,10 +62,12 @@ fn main() -> ExitCode {
         eprintln!("there is no group `{unknown}`: there are {}", GROUPS.map(|(group, _)| group).join(", "));
         return ExitCode::from(2);
     }
+    let is_chosen = |group: &str| match chosen.is_empty() {
+        true => !group.starts_with(PEERS),
+        false => chosen.iter().any(|it| it == group),
+    };
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
-    for (group, measure) in
-        GROUPS.into_iter().filter(|(group, _)| chosen.is_empty() || chosen.iter().any(|it| it == group))
-    {
+    for (group, measure) in GROUPS.into_iter().filter(|(group, _)| is_chosen(group)) {
         let start = Instant::now();
         eprintln!("measuring {group}; load average {}", system::load_average());
         match caught(measure) {

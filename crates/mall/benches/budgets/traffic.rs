@@ -77,11 +77,17 @@ pub(crate) struct Grpc<T = Channel> {
 impl Grpc {
     pub(crate) fn new(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Self> {
         let channel = Endpoint::from_shared(mall.url("user.rpc"))?.connect_lazy();
-        Self::by(UserServiceClient::new(channel), shopper)
+        Self::by(UserServiceClient::new(channel), &shopper.token)
     }
 
     pub(crate) fn many(mall: &Mall, shopper: &Shopper) -> anyhow::Result<Vec<Self>> {
         (0..CONNECTIONS).map(|_| Self::new(mall, shopper)).collect()
+    }
+
+    /// As many of any server.
+    pub(crate) fn at(url: &str, token: &str) -> anyhow::Result<Vec<Self>> {
+        let channel = || anyhow::Ok(Endpoint::from_shared(url.to_owned())?.connect_lazy());
+        (0..CONNECTIONS).map(|_| Self::by(UserServiceClient::new(channel()?), token)).collect()
     }
 }
 
@@ -90,13 +96,13 @@ impl Grpc<rpc::Channel> {
         let target = mall.address("user.rpc", "listen").into();
         let config = rpc::client::Config { target, ..Default::default() };
         let client = || UserServiceClient::new(rpc::client::connect(&config).expect("a channel"));
-        (0..CONNECTIONS).map(|_| Self::by(client(), shopper)).collect()
+        (0..CONNECTIONS).map(|_| Self::by(client(), &shopper.token)).collect()
     }
 }
 
 impl<T> Grpc<T> {
-    fn by(client: UserServiceClient<T>, shopper: &Shopper) -> anyhow::Result<Self> {
-        Ok(Self { client, authorization: format!("Bearer {}", shopper.token).parse()? })
+    fn by(client: UserServiceClient<T>, token: &str) -> anyhow::Result<Self> {
+        Ok(Self { client, authorization: format!("Bearer {token}").parse()? })
     }
 }
 
@@ -120,6 +126,8 @@ pub(crate) struct Load {
     pub(crate) per_second: f64,
     /// The share of one core that the client took: at 1, it is the client that is measured.
     pub(crate) client: f64,
+    /// The median time of a call, in milliseconds.
+    pub(crate) p50: f64,
     /// The time that 99 of 100 calls did not exceed, in milliseconds.
     pub(crate) p99: f64,
 }
@@ -146,7 +154,8 @@ pub(crate) async fn load<C: Call>(clients: &[C], time: Duration) -> anyhow::Resu
     let cpu = system::cpu(std::process::id())? - cpu;
     #[expect(clippy::cast_precision_loss, reason = "a number of calls is small")]
     let calls = times.len() as f64;
-    Ok(Load { calls, per_second: calls / seconds, client: cpu.as_secs_f64() / seconds, p99: crate::p99(times) })
+    let (client, p50) = (cpu.as_secs_f64() / seconds, crate::median(times.iter().copied()));
+    Ok(Load { calls, per_second: calls / seconds, client, p50, p99: crate::p99(times) })
 }
 
 /// The median time of one call in microseconds, with one client.

@@ -84,7 +84,7 @@ async fn told(observe: &Observe, name: &str) -> f64 {
 }
 
 /// Checkouts that are begun at once, or nearly so. More wait for them to end, so that the load is what the machine bears.
-const PORTION: u32 = 200;
+const PORTION: u32 = 100;
 
 /// So many people order and pay.
 async fn checkouts(mall: &Mall, count: u32) {

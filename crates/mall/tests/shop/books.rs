@@ -2,9 +2,14 @@
 //! is unfinished.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use db::{Pool, PoolConfig, with_conn};
+use diesel::pg::Pg;
 use diesel::sql_types::{BigInt, Bool, Nullable, SmallInt};
-use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
+use diesel::sqlite::Sqlite;
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use testkit::process::Mall;
 
 #[derive(Debug, QueryableByName)]
@@ -73,19 +78,27 @@ pub(crate) struct Books {
 impl Books {
     /// Waits until nothing is unfinished, and reads them.
     pub(crate) async fn closed(mall: &Mall) -> Self {
+        Self::closed_in(|domain| format!("sqlite:{}", mall.data().join(format!("{domain}.db")).display())).await
+    }
+
+    /// The same of a mall that keeps a domain's data in the database at `url`.
+    pub(crate) async fn closed_in(url: impl Fn(&str) -> String) -> Self {
+        let config = PoolConfig { wait: Duration::from_secs(120), ..Default::default() };
+        let pool = |domain| Pool::new(&url(domain).parse().unwrap(), &config).unwrap();
+        let (order, product, pay) = (pool("order"), pool("product"), pool("pay"));
         testkit::eventually("nothing is unfinished", async || {
-            let open = count(mall, "order", "select count(*) as count from orders where status in (3, 5)")
-                + count(mall, "pay", "select count(*) as count from outbox");
+            let open = count(&order, "select count(*) as count from orders where status in (3, 5)").await
+                + count(&pay, "select count(*) as count from outbox").await;
             (open == 0).then_some(())
         })
         .await;
         let orders: Vec<Order> =
-            read(mall, "order", "select id, pid, quantity, amount, status, payment_id from orders");
-        let reservations: Vec<Reservation> = read(mall, "product", "select * from reservations");
-        let stock: Vec<Stock> = read(mall, "product", "select id, stock from products");
+            read(&order, "select id, pid, quantity, amount, status, payment_id from orders").await.unwrap();
+        let reservations: Vec<Reservation> = read(&product, "select * from reservations").await.unwrap();
+        let stock: Vec<Stock> = read(&product, "select id, stock from products").await.unwrap();
         Self {
             orders: orders.into_iter().map(|order| (order.id, order)).collect(),
-            payments: read(mall, "pay", "select id, oid, amount, status from payments"),
+            payments: read(&pay, "select id, oid, amount, status from payments").await.unwrap(),
             reservations: reservations.into_iter().map(|reservation| (reservation.order_id, reservation)).collect(),
             stock: stock.into_iter().map(|row| (row.id, row.stock)).collect(),
         }
@@ -139,16 +152,19 @@ impl Books {
     }
 }
 
-fn count(mall: &Mall, domain: &str, query: &str) -> i64 {
-    read::<Count>(mall, domain, query).iter().map(|row| row.count).sum()
+async fn count(pool: &Pool, query: &str) -> i64 {
+    read::<Count>(pool, query).await.unwrap().iter().map(|row| row.count).sum()
 }
 
-fn read<T>(mall: &Mall, domain: &str, query: &str) -> Vec<T>
+/// Runs a statement for what it does.
+pub(crate) async fn execute(pool: &Pool, statement: &str) -> Result<(), db::Error> {
+    with_conn!(pool, conn => conn.batch_execute(statement).await?);
+    Ok(())
+}
+
+async fn read<T>(pool: &Pool, query: &str) -> Result<Vec<T>, db::Error>
 where
-    T: QueryableByName<diesel::sqlite::Sqlite> + 'static,
+    T: QueryableByName<Sqlite> + QueryableByName<Pg> + Send + 'static,
 {
-    let path = mall.data().join(format!("{domain}.db"));
-    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    sql_query("pragma busy_timeout = 60000").execute(&mut conn).unwrap();
-    sql_query(query).load(&mut conn).unwrap()
+    Ok(with_conn!(pool, conn => sql_query(query).load(&mut conn).await?))
 }

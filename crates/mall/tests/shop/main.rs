@@ -10,6 +10,7 @@ mod crowd;
 mod forged;
 mod privacy;
 mod reference;
+mod soak;
 mod support;
 mod traces;
 mod walk;

@@ -1,0 +1,162 @@
+//! The viewer beside Jaeger with its memory storage: how fast it takes spans, what they weigh, how fast it finds them, and how
+//! soon it is there.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use testkit::jaeger;
+use testkit::otlp::Sink;
+use testkit::process::{Mall, json};
+use testkit::shopper::Shopper;
+use tonic::transport::Channel;
+
+use super::ratio;
+use crate::report::{Goal, Row};
+use crate::{MALL, median, on_one_thread, system};
+
+/// Copies of the traces of real requests, each with ids of its own; as many spans as this at least.
+const SPANS: usize = 100_000;
+const ROUNDS: usize = 5;
+const SEARCHES: usize = 40;
+const STARTS: usize = 5;
+
+pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
+    on_one_thread(async {
+        let spans = real().await?;
+        let mut starts = [Vec::new(), Vec::new()];
+        for _ in 0..STARTS {
+            let began = Instant::now();
+            let (mall, _) = ours().await?;
+            starts[0].push(began.elapsed().as_secs_f64() * 1e3);
+            drop(mall);
+            let began = Instant::now();
+            drop(jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?);
+            starts[1].push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        let (mut rates, mut memories, mut searches) =
+            ([const { Vec::new() }; 2], [const { Vec::new() }; 2], [const { Vec::new() }; 2]);
+        for _ in 0..ROUNDS {
+            let (mall, ours) = ours().await?;
+            let theirs = jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?;
+            let theirs_side =
+                Side { otlp: theirs.otlp_grpc.clone(), query: theirs.query.clone(), pid: theirs.process.pid() };
+            for (index, side) in [&ours, &theirs_side].into_iter().enumerate() {
+                let (rate, memory) = side.take(&spans).await?;
+                rates[index].push(rate);
+                memories[index].push(memory);
+                searches[index].push(side.search().await?);
+            }
+            drop((mall, theirs));
+        }
+        let [mine, other] = &rates;
+        let mut rows = vec![ratio("viewer, spans a second of Jaeger's", Goal::AtLeast(300.0), mine, other, "/s")];
+        let [mine, other] = &memories;
+        rows.push(ratio("viewer, memory of 100,000 spans of Jaeger's", Goal::AtMost(33.3), mine, other, "MiB"));
+        let [mine, other] = &searches;
+        rows.push(ratio("viewer, a search of Jaeger's, median", Goal::AtMost(50.0), mine, other, "ms"));
+        let [mine, other] = &starts;
+        rows.push(ratio("viewer, start of Jaeger's", Goal::AtMost(10.0), mine, other, "ms"));
+        Ok(rows)
+    })
+}
+
+/// What takes spans and answers questions about them.
+struct Side {
+    otlp: String,
+    query: String,
+    pid: u32,
+}
+
+/// A whole mall, for its viewer; it is as soon there as everything else is.
+async fn ours() -> anyhow::Result<(Mall, Side)> {
+    let mall = Mall::of(MALL).variable("MALL__TELEMETRY__DISABLED", "true").start().await;
+    let otlp = format!("http://{}", mall.address("viewer", "otlp_grpc"));
+    let side = Side { otlp, query: mall.url("viewer"), pid: system::pid(&mall, "viewer")? };
+    Ok((mall, side))
+}
+
+/// The spans of orders that a mall has made.
+async fn real() -> anyhow::Result<Vec<ResourceSpans>> {
+    let sink = Sink::start().await;
+    let mall = Mall::of(MALL).argument("--otlp").argument(&sink.url()).start().await;
+    let shopper = Shopper::new(&mall, "15838607661").await;
+    for _ in 0..50 {
+        let order = serde_json::json!({ "pid": 1, "quantity": 1 });
+        mall.post("order.api", "/api/order/create", Some(&shopper.token), &order).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let spans = sink.received().spans;
+    ensure!(count(&spans) > 500, "there are only {} spans", count(&spans));
+    Ok(spans)
+}
+
+fn count(spans: &[ResourceSpans]) -> usize {
+    spans.iter().flat_map(|it| &it.scope_spans).map(|it| it.spans.len()).sum()
+}
+
+/// The same spans as another run would have made them.
+fn another(spans: &[ResourceSpans], run: u64) -> Vec<ResourceSpans> {
+    let mut spans = spans.to_vec();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    for span in spans.iter_mut().flat_map(|it| &mut it.scope_spans).flat_map(|it| &mut it.spans) {
+        for (byte, more) in span.trace_id.iter_mut().zip(run.to_be_bytes()) {
+            *byte ^= more;
+        }
+        let took = span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano);
+        span.start_time_unix_nano = now;
+        span.end_time_unix_nano = now + took;
+    }
+    spans
+}
+
+impl Side {
+    /// Takes [`SPANS`]; answers how many in a second, and what a hundred thousand weigh in MiB.
+    async fn take(&self, spans: &[ResourceSpans]) -> anyhow::Result<(f64, f64)> {
+        let mut client: TraceServiceClient<Channel> = TraceServiceClient::connect(self.otlp.clone()).await?;
+        let mut send = async |run: u64| -> anyhow::Result<usize> {
+            let spans = another(spans, run);
+            let count = count(&spans);
+            // As an exporter sends them: some hundred at a time.
+            for part in spans.chunks(2) {
+                client.export(ExportTraceServiceRequest { resource_spans: part.to_vec() }).await?;
+            }
+            Ok(count)
+        };
+        send(0).await?;
+        let before = system::rss(self.pid)?;
+        let (mut sent, mut run, began) = (0, 1, Instant::now());
+        while sent < SPANS {
+            sent += send(run).await?;
+            run += 1;
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a number of spans is small")]
+        let sent = sent as f64;
+        Ok((sent / seconds, (system::rss(self.pid)? - before) * 1e5 / sent))
+    }
+
+    /// The median time of a search, in milliseconds.
+    async fn search(&self) -> anyhow::Result<f64> {
+        let client = testkit::http::Client::default();
+        let mut times = Vec::new();
+        for _ in 0..SEARCHES {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_micros();
+            let url = format!(
+                "{}/api/traces?service=order.rpc&limit=20&lookback=1h&start={}&end={now}",
+                self.query,
+                now - 3_600_000_000
+            );
+            let request = http::Request::get(&url).body(Default::default())?;
+            let began = Instant::now();
+            let answer = client.try_send(request).await.map_err(anyhow::Error::from_boxed)?;
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+            let found = json(&answer)["data"].as_array().map_or(0, Vec::len);
+            ensure!(found == 20, "{url} found {found} traces");
+        }
+        Ok(median(times))
+    }
+}
