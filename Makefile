@@ -10,7 +10,7 @@ CARGO ?= cargo
 DENY = "$$(scripts/parts cargo-deny)"
 
 .PHONY: help setup parts build run observe demo load image kind-up kind-down kind-load jaeger \
-	test cluster-test fuzz soak check fmt lint lint-k8s deny docs docs-telemetry bench compare screenshots clean
+	test cluster-test fuzz soak check fmt lint lint-k8s deny sbom docs docs-telemetry bench compare screenshots clean
 
 help: ## lists the targets (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -96,6 +96,11 @@ deny: ## licences, bans and sources of the dependencies, and their advisories wh
 	else \
 		echo "advisories: NOT CHECKED, the advisory database cannot be fetched from here" >&2; \
 	fi
+
+sbom: ## lists all that the binary is made of, as SPDX, in target/mall.spdx.json
+	@mkdir -p target
+	@"$$(scripts/parts cargo-sbom)" --cargo-package mall --output-format spdx_json_2_3 > target/mall.spdx.json
+	@echo "target/mall.spdx.json: $$(grep -c '"SPDXID": "SPDXRef-Package' target/mall.spdx.json) packages"
 
 # GROUPS narrows it: make bench GROUPS="startup memory". With BENCH_STRICT=1 a missed budget is a failure.
 BENCHED = --locked -p auth -p mall -p telemetry -p viewer

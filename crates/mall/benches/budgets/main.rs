@@ -9,6 +9,7 @@ mod gateway;
 mod layers;
 mod memory;
 mod other;
+mod overload;
 mod peers;
 mod report;
 mod sampling;
@@ -34,11 +35,12 @@ const MALL: &str = env!("CARGO_BIN_EXE_mall");
 /// Measures one group of budgets.
 type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Measure); 16] = [
+const GROUPS: [(&str, Measure); 17] = [
     ("startup", startup::measure),
     ("memory", memory::measure),
     ("gateway", gateway::measure),
     ("shop", shop::measure),
+    ("overload", overload::measure),
     ("sampling", sampling::measure),
     ("signals", signals::measure),
     ("scrape", scrape::measure),
