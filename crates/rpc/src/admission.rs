@@ -10,8 +10,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body_util::{BodyExt as _, Limited};
 use telemetry::{KeyValue, Tally, metric, semconv};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -44,6 +46,7 @@ struct Limits {
     present: Arc<Semaphore>,
     /// What of it the less critical leave to the others.
     kept: [usize; Criticality::COUNT],
+    bounds: Bounds,
 }
 
 #[derive(Debug)]
@@ -52,11 +55,25 @@ struct Method {
     gate: Arc<Gate>,
 }
 
+/// What calls may take in all.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Calls of one method that run.
+    pub in_flight: usize,
+    /// Calls of one method that wait.
+    pub queued: usize,
+    /// How long a message may take to arrive.
+    pub arrival: Duration,
+    /// Bytes of a message.
+    pub message_bytes: usize,
+}
+
 impl AdmissionLayer {
-    /// Of `methods`, which are such as `mall.user.v1.UserService/Login`, at most `in_flight` calls run while `queued` more
-    /// wait for their turn.
-    pub fn new(methods: impl IntoIterator<Item = (String, Criticality)>, in_flight: usize, queued: usize) -> Self {
+    /// Admits calls of `methods`, which are such as `mall.user.v1.UserService/Login`. Of all of them together there are no more
+    /// than of one may run and wait.
+    pub fn new(methods: impl IntoIterator<Item = (String, Criticality)>, bounds: Bounds) -> Self {
         REFUSED.show([["overload"]]);
+        let Bounds { in_flight, queued, .. } = bounds;
         let room = in_flight.saturating_add(queued).min(Semaphore::MAX_PERMITS);
         let method = |(name, criticality)| {
             let gate = Arc::new(Gate::new(criticality, in_flight, queued));
@@ -65,7 +82,7 @@ impl AdmissionLayer {
         let methods: HashMap<_, _> = methods.into_iter().map(method).collect();
         show(&methods);
         let kept = [room / 5, room / 10, 0];
-        Self(Arc::new(Limits { methods, present: Arc::new(Semaphore::new(room)), kept }))
+        Self(Arc::new(Limits { methods, present: Arc::new(Semaphore::new(room)), kept, bounds }))
     }
 }
 
@@ -93,9 +110,26 @@ struct Admitted {
 }
 
 impl Limits {
+    /// A call of a method once its message is there: none holds a place while its caller takes time to send it.
+    async fn arrived(&self, request: Request<Body>) -> Result<Request<Body>, Status> {
+        if !self.methods.contains_key(request.uri().path()) {
+            return Ok(request);
+        }
+        let (head, body) = request.into_parts();
+        // gRPC's own five bytes come before a message.
+        let most = self.bounds.message_bytes.saturating_add(5);
+        let message = timeout(self.bounds.arrival, Limited::new(body, most).collect()).await;
+        let message = message.map_err(|_| Status::deadline_exceeded("the message took too long to arrive"))?;
+        let message = message.map_err(|error| match error.downcast::<Status>() {
+            Ok(status) => *status,
+            Err(_) => Status::out_of_range(format!("a message has at most {} bytes", self.bounds.message_bytes)),
+        })?;
+        Ok(Request::from_parts(head, Body::new(message)))
+    }
+
     async fn admit(&self, path: &str, said: Option<Criticality>) -> Option<Admitted> {
         let method = self.methods.get(path);
-        let criticality = said.or(method.map(|method| method.criticality)).unwrap_or_default();
+        let criticality = method.map_or(said, |method| said.max(Some(method.criticality))).unwrap_or_default();
         if self.present.available_permits() <= self.kept[criticality as usize] {
             return None;
         }
@@ -151,15 +185,19 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         Box::pin(async move {
+            let request = match limits.arrived(request).await {
+                Ok(request) => request,
+                Err(status) => return Ok(status.into_http()),
+            };
             let said = Criticality::said(request.headers());
             let Some(admitted) = limits.admit(request.uri().path(), said).await else {
                 return Ok(refusal().into_http());
             };
-            let answer = admitted.criticality.scope(inner.call(request)).await;
+            let answer = admitted.criticality.scope(inner.call(request)).await?;
             if let Some(entry) = admitted.entry {
-                entry.answered();
+                entry.answered(!answer.headers().contains_key("grpc-status"));
             }
-            answer
+            Ok(answer)
         })
     }
 }

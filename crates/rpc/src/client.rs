@@ -13,7 +13,9 @@ use discovery::{Endpoints, Target};
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tonic::body::Body;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tower::{Layer as _, Service};
 
@@ -126,22 +128,41 @@ impl Service<Request<Body>> for Bounded {
         let tells = until - now >= most / 2;
         Box::pin(async move {
             let breaker = method.and_then(|method| breakers.of(method));
-            if breaker.is_some_and(|breaker| !breaker.is_call_permitted()) {
+            if breaker.is_some_and(|breaker| !breaker.permits()) {
                 return Err(failing());
             }
             let mut tried = Tried::new(method.is_some());
             let answer = tokio::time::timeout_at(until, balance.send(method, request, until, &mut tried)).await;
             tried.annotate();
-            match (breaker, &answer) {
-                (None, _) | (_, Ok(Err(Failure::Message(_)))) => {}
-                (Some(breaker), Ok(Ok(answer))) if !peer::is_unavailable(answer) => breaker.on_success(),
-                (Some(breaker), Ok(_)) => breaker.on_error(),
-                (Some(breaker), Err(_)) if tells => breaker.on_error(),
-                (Some(_), Err(_)) => {}
+            if let Some((breaker, verdict)) = breaker.zip(verdict(&answer, tells)) {
+                if verdict { breaker.succeeded() } else { breaker.failed() }
             }
             answer.map_or_else(|_| Err(deadline::exceeded()), |answer| answer.map_err(broken))
         })
     }
+}
+
+/// Whether the end of a call speaks for its peer; nothing where it says nothing of it. A deadline says something where the
+/// call was not in more of a hurry than any peer could be.
+fn verdict(answer: &Result<Result<Response<Body>, Failure>, Elapsed>, had_time: bool) -> Option<bool> {
+    match answer {
+        Ok(Err(Failure::Message(_))) => None,
+        Ok(Err(_)) => Some(false),
+        Err(_) => had_time.then_some(false),
+        Ok(Ok(answer)) if peer::is_unavailable(answer) => Some(false),
+        Ok(Ok(answer)) => match peer::code(answer) {
+            Some(Code::DeadlineExceeded) => had_time.then_some(false),
+            // It does others.
+            Some(Code::ResourceExhausted) => None,
+            _ => Some(true),
+        },
+    }
+}
+
+/// A status that whoever called need not answer with another try: those that may help were made.
+fn tried(mut status: Status) -> Status {
+    status.metadata_mut().insert(retry::PUSHBACK, MetadataValue::from_static("-1"));
+    status
 }
 
 /// What is said of a call that failed because a call that it made failed: whether it is worth trying again. Why it failed
@@ -158,11 +179,11 @@ pub fn failed(status: &Status) -> Status {
 }
 
 fn unavailable() -> Status {
-    Status::unavailable("a service that this needs cannot be reached, try again")
+    tried(Status::unavailable("a service that this needs cannot be reached, try again"))
 }
 
 fn failing() -> Status {
-    Status::unavailable("a service that this needs fails all the time, try again")
+    tried(Status::unavailable("a service that this needs fails all the time, try again"))
 }
 
 /// What a failed call is told. The transport's own words name addresses and system calls: they are for the log.

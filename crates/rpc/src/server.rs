@@ -24,7 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::accept::{Acceptor, Info};
 use crate::admin::{self, AdminServer};
-use crate::admission::AdmissionLayer;
+use crate::admission::{AdmissionLayer, Bounds};
 use crate::criticality::{CRITICALITY, Criticality};
 use crate::deadline::DeadlineLayer;
 use crate::faults::FaultLayer;
@@ -47,9 +47,10 @@ pub struct Config {
     /// The most time that a call gets, whatever it brings.
     #[serde(with = "humantime_serde")]
     pub max_timeout: Duration,
-    /// Calls that run at one time. Each method has a limit of its own below that, which follows how fast it answers.
+    /// Calls of one method that run at one time, at most: its own limit, below that, follows how fast it answers.
     pub max_in_flight: usize,
-    /// Calls of one method that wait for their turn; of one more, the least critical is refused.
+    /// Calls of one method that wait for their turn; of one more, the least critical is refused. Of all methods together, as
+    /// many are there as of one may run and wait.
     pub max_queued: usize,
     /// Connections at one time; one more waits to be accepted.
     pub max_connections: usize,
@@ -60,6 +61,9 @@ pub struct Config {
     pub max_streams: u32,
     /// Bytes of one request message.
     pub max_message_bytes: usize,
+    /// The time for a request message to arrive.
+    #[serde(with = "humantime_serde")]
+    pub message_timeout: Duration,
     /// Bytes of the headers of one call.
     pub max_header_bytes: u32,
     /// How long a quiet connection is left alone before it is pinged.
@@ -97,6 +101,7 @@ impl Default for Config {
             connection_timeout: Duration::from_secs(10),
             max_streams: 1024,
             max_message_bytes: 1024 * 1024,
+            message_timeout: Duration::from_secs(5),
             max_header_bytes: 32 * 1024,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
@@ -107,6 +112,17 @@ impl Default for Config {
             faults: false,
             lame_duck: Duration::ZERO,
             drain: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Config {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            in_flight: self.max_in_flight,
+            queued: self.max_queued,
+            arrival: self.message_timeout,
+            message_bytes: self.max_message_bytes,
         }
     }
 }
@@ -161,13 +177,14 @@ impl Server {
         };
         let cut_off = CancellationToken::new();
         let methods = methods_of(S::NAME);
+        let bounds = config.bounds();
         let layers = ServiceBuilder::new()
             .map_request(introduce)
             .layer(telemetry::grpc::ServerLayer::new(methods.iter().map(|(name, _)| name)))
             .layer(CatchPanicLayer::custom(answer_panic))
             .map_request(move |request| believe(&config.trusted_gateways, request))
             .layer(DeadlineLayer::new(config.timeout, config.max_timeout, cut_off.clone()))
-            .layer(AdmissionLayer::new(methods, config.max_in_flight, config.max_queued))
+            .layer(AdmissionLayer::new(methods, bounds))
             .option_layer(config.faults.then_some(FaultLayer))
             .map_request(|request| {
                 telemetry::handling();
@@ -218,6 +235,10 @@ fn introduce(mut request: Request<Body>) -> Request<Body> {
 fn believe(gateways: &[IpNet], mut request: Request<Body>) -> Request<Body> {
     let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let trusted = peer.is_some_and(|peer| gateways.iter().any(|net| net.contains(&peer.ip().to_canonical())));
+    // It is somebody else's call, whoever's connection it came by.
+    if request.headers().contains_key(crate::CLIENT_ADDRESS) {
+        request.extensions_mut().remove::<crate::Identity>();
+    }
     if !trusted {
         request.headers_mut().remove(crate::CLIENT_ADDRESS);
         request.headers_mut().remove(CRITICALITY);

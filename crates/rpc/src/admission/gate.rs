@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::limit::Limit;
+use super::limit::{Ended, Limit, Outcome};
 use crate::criticality::Criticality;
 
 /// How long a call waits for its turn at most: half of the time that a call has where nothing is said. A burst is over by
@@ -36,13 +36,16 @@ struct State {
 pub(super) struct Entry {
     gate: Option<Arc<Gate>>,
     began: Instant,
-    answered: bool,
+    /// Calls that ran when it began.
+    company: usize,
+    /// Whether it was answered, well or not; else it was given up.
+    answered: Option<bool>,
 }
 
 impl Entry {
-    /// The call was answered; without this it was given up.
-    pub(super) fn answered(mut self) {
-        self.answered = true;
+    /// The call was answered, with a message or with an error.
+    pub(super) fn answered(mut self, is_good: bool) {
+        self.answered = Some(is_good);
     }
 }
 
@@ -53,8 +56,14 @@ impl Drop for Entry {
         {
             let mut state = gate.state();
             state.running -= 1;
-            let beside = state.running;
-            state.limit.ended(now.saturating_duration_since(self.began), beside, self.answered, now);
+            let took = now.saturating_duration_since(self.began);
+            let outcome = match self.answered {
+                Some(true) => Outcome::Done(took),
+                Some(false) => Outcome::Failed,
+                None => Outcome::GivenUp(took),
+            };
+            let ended = Ended { outcome, company: self.company.max(state.running) };
+            state.limit.ended(&ended, now);
         }
         gate.let_in(now);
     }
@@ -74,15 +83,15 @@ impl Gate {
 
     /// The calls that it lets in now.
     pub(super) fn limit(&self) -> usize {
-        self.state().limit.current()
+        self.state().limit.current(Instant::now())
     }
 
     /// Waits for a call's turn; `None` says that there are too many.
     pub(super) async fn enter(self: &Arc<Self>, criticality: Criticality) -> Option<Entry> {
         let turn = {
-            let mut state = self.state();
-            if state.running < state.limit.current() {
-                return Some(self.entry(&mut state, Instant::now()));
+            let (mut state, now) = (self.state(), Instant::now());
+            if state.running < state.limit.current(now) {
+                return Some(self.entry(&mut state, now));
             }
             if state.waiting.iter().map(VecDeque::len).sum::<usize>() >= self.queued {
                 // The one that has waited longest of the least critical goes, unless this one is less critical than all.
@@ -97,9 +106,10 @@ impl Gate {
     }
 
     fn entry(self: &Arc<Self>, state: &mut State, began: Instant) -> Entry {
+        let company = state.running;
         state.running += 1;
         state.limit.began(state.running);
-        Entry { gate: Some(Arc::clone(self)), began, answered: false }
+        Entry { gate: Some(Arc::clone(self)), began, company, answered: None }
     }
 
     /// Lets in who waits, as far as there is room.
@@ -107,10 +117,10 @@ impl Gate {
         loop {
             let (sender, entry) = {
                 let mut state = self.state();
-                if state.running >= state.limit.current() {
+                if state.running >= state.limit.current(now) {
                     return;
                 }
-                let Some(sender) = state.next() else { return };
+                let Some(sender) = state.next(now) else { return };
                 (sender, self.entry(&mut state, now))
             };
             if let Err(mut unused) = sender.send(entry) {
@@ -123,8 +133,8 @@ impl Gate {
 }
 
 impl State {
-    fn next(&mut self) -> Option<oneshot::Sender<Entry>> {
-        let few = self.limit.current() / 2;
+    fn next(&mut self, now: Instant) -> Option<oneshot::Sender<Entry>> {
+        let few = self.limit.current(now) / 2;
         let queue = self.waiting.iter_mut().rev().find(|queue| !queue.is_empty())?;
         if queue.len() > few { queue.pop_back() } else { queue.pop_front() }
     }

@@ -1,7 +1,7 @@
 //! How many calls of one method may run: as many as make them little slower than they are alone.
 //!
-//! The limit grows by a twentieth while it is reached and calls stay fast, and shrinks by a fifth when on average they are
-//! slow: additive increase with multiplicative decrease, as TCP has it, on latency in place of loss. What is fast is learned
+//! The limit grows by a twentieth while it is reached and calls stay fast, and is four fifths of what was in use when on average
+//! they are slow: additive increase with multiplicative decrease, as TCP has it, on latency in place of loss. What is fast is learned
 //! from calls that are nearly alone; under a load that lasts, when there are none, a few are let in alone from time to time,
 //! as BBR does. Netflix's gradient compares with what was usual lately, so that its limit creeps up under such a load.
 
@@ -19,9 +19,11 @@ const ALONE: usize = 4;
 /// How often it may change, and after how many calls at least.
 const WINDOW: Duration = Duration::from_millis(100);
 const FEWEST: u32 = 8;
-/// How long what was learned is good for while the limit is reached, and of how many calls it is learned anew.
+/// How long what was learned is good for while the limit is reached, of how many calls it is learned anew, and for how long
+/// at most.
 const KNOWN: Duration = Duration::from_secs(10);
 const PROBES: u32 = 16;
+const PROBING: Duration = Duration::from_secs(1);
 /// What of it changes.
 const GROWTH: f64 = 1.05;
 const DECLINE: f64 = 0.8;
@@ -53,6 +55,25 @@ pub(super) struct Limit {
     window: Window,
 }
 
+/// A call that ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// The most calls beside it that it was seen with, when it began and when it ended.
+    pub(super) company: usize,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// It was done, in so much time.
+    Done(Duration),
+    /// It was answered with an error.
+    Failed,
+    /// Whoever called went away, or its deadline came, after so much time.
+    GivenUp(Duration),
+}
+
 /// What was seen since the last change.
 #[derive(Debug)]
 struct Window {
@@ -78,7 +99,11 @@ impl Limit {
     }
 
     /// The calls that may run now.
-    pub(super) fn current(&self) -> usize {
+    pub(super) fn current(&mut self, now: Instant) -> usize {
+        if self.probes > 0 && now.saturating_duration_since(self.window.began) > PROBING {
+            // They hang, or are none: there is nothing to learn.
+            (self.probes, self.seen, self.window) = (0, now, Window::new(now));
+        }
         (if self.probes > 0 { self.value.min(ALONE as f64) } else { self.value }) as usize
     }
 
@@ -92,15 +117,19 @@ impl Limit {
         self.window.peak = self.window.peak.max(running);
     }
 
-    /// A call ended that took so long, with so many still running beside it; it was answered, or given up by whoever called.
-    pub(super) fn ended(&mut self, took: Duration, beside: usize, answered: bool, now: Instant) {
+    /// A call ended.
+    pub(super) fn ended(&mut self, call: &Ended, now: Instant) {
+        let known = self.alone.map_or(Duration::ZERO, Duration::from_secs_f64);
+        let took = match call.outcome {
+            Outcome::Done(took) => took,
+            // Whoever gave up late says that it takes longer still; early, nothing.
+            Outcome::GivenUp(took) if self.alone.is_some() && took > known => took,
+            // What is refused or fails takes the time that that takes.
+            Outcome::GivenUp(_) | Outcome::Failed => return,
+        };
         let patience = self.patience();
-        // Whoever gave up early says nothing.
-        if !answered && took <= patience {
-            return;
-        }
         let took = took.min(patience * MOST).as_secs_f64();
-        if answered && beside < ALONE {
+        if matches!(call.outcome, Outcome::Done(_)) && call.company < ALONE {
             self.learn(took, now);
         }
         self.window.calls += 1;
@@ -146,11 +175,12 @@ mod tests {
     fn settle(limit: &mut Limit, rounds: u32, wanted: usize, latency: impl Fn(usize) -> Duration) {
         let mut now = limit.window.began;
         for _ in 0..rounds {
-            let running = limit.current().min(wanted);
+            let running = limit.current(now).min(wanted);
             limit.began(running);
             now += WINDOW;
+            let call = Ended { outcome: Outcome::Done(latency(running)), company: running - 1 };
             for _ in 0..FEWEST.max(running as u32) {
-                limit.ended(latency(running), running - 1, true, now);
+                limit.ended(&call, now);
             }
         }
     }
@@ -180,10 +210,10 @@ mod tests {
     fn it_grows_while_more_calls_are_no_slower() {
         let mut limit = new();
         settle(&mut limit, 100, 1000, |_| Duration::from_millis(5));
-        assert_eq!(limit.current(), 1024);
+        assert_eq!(limit.value as usize, 1024);
         // Nobody needs it now, and it is still there.
         settle(&mut limit, 100, 10, |_| Duration::from_millis(5));
-        assert_eq!(limit.current(), 1024);
+        assert_eq!(limit.value as usize, 1024);
     }
 
     #[test]
@@ -205,17 +235,47 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_early_says_nothing() {
+    fn who_gives_up_early_and_what_fails_says_nothing() {
         let mut limit = new();
         let before = format!("{limit:?}");
-        limit.ended(Duration::from_millis(1), 0, false, Instant::now());
+        for outcome in [Outcome::GivenUp(Duration::from_millis(1)), Outcome::Failed] {
+            limit.ended(&Ended { outcome, company: 0 }, Instant::now());
+        }
         assert_eq!(format!("{limit:?}"), before);
+    }
+
+    #[test]
+    fn the_last_of_a_burst_are_not_alone() {
+        let mut limit = new();
+        let mut now = limit.window.began;
+        for _ in 0..200 {
+            now += Duration::from_secs(1);
+            let burst = limit.current(now).min(1000);
+            limit.began(burst);
+            for ended in 1..=burst {
+                let outcome = Outcome::Done(four_at_a_time(ended));
+                limit.ended(&Ended { outcome, company: burst - 1 }, now + four_at_a_time(ended));
+            }
+        }
+        assert!(limit.alone.is_some_and(|alone| alone < 0.006) && limit.value <= 130.0, "{limit:?}");
+    }
+
+    #[test]
+    fn a_service_that_hangs_is_not_looked_at_for_long() {
+        let mut limit = new();
+        settle(&mut limit, 150, 1000, four_at_a_time);
+        let mut now = limit.window.began;
+        limit.seen = now - 2 * KNOWN;
+        settle(&mut limit, 1, 1000, four_at_a_time);
+        now += WINDOW;
+        assert_eq!(limit.current(now), ALONE);
+        assert!(limit.current(now + 2 * PROBING) >= 50, "{limit:?}");
     }
 
     #[test]
     fn it_is_never_nothing() {
         let mut limit = Limit::new(0, Criticality::Normal, Instant::now());
         settle(&mut limit, 50, 10, |_| Duration::from_secs(1));
-        assert_eq!(limit.current(), 1);
+        assert_eq!(limit.value as usize, 1);
     }
 }

@@ -287,7 +287,7 @@ pub(super) fn is_unavailable<B>(answer: &Response<B>) -> bool {
 }
 
 /// The status of an answer that has no message.
-fn code<B>(answer: &Response<B>) -> Option<Code> {
+pub(super) fn code<B>(answer: &Response<B>) -> Option<Code> {
     answer.headers().get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))
 }
 
@@ -297,7 +297,9 @@ async fn connect(
     tls: Option<&Connector>,
 ) -> Result<(Line, Connection), Box<dyn StdError + Send + Sync>> {
     let connecting = async {
-        let stream = TcpStream::connect(address.as_str()).await?;
+        // TCP sends a first packet that was lost again after a second, when whoever waits has given up; another one is there
+        // sooner.
+        let stream = timeout(config.connect_timeout / 3, TcpStream::connect(address.as_str())).await??;
         stream.set_nodelay(true)?;
         let attributes = attributes(stream.peer_addr()?);
         let stream = match tls {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use http::{HeaderName, Response};
+use http::Response;
 use tokio::time::Instant;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
@@ -25,7 +25,7 @@ const LEAST_PER_SECOND: u32 = 1;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// gRPC's name for a server's wish: to be asked again after so many milliseconds, or, of a negative number, not at all.
-const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// What one client may send again.
 #[derive(Debug)]

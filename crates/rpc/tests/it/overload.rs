@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
-use rpc::admission::AdmissionLayer;
+use rpc::admission::{AdmissionLayer, Bounds};
 use rpc::criticality::{CRITICALITY, Criticality};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, interval, sleep};
@@ -32,7 +32,8 @@ fn service() -> Service {
     });
     let methods = [(BROWSE, Criticality::Sheddable), (PAID, Criticality::Critical)];
     let methods = methods.map(|(path, criticality)| (path.trim_start_matches('/').to_owned(), criticality));
-    BoxCloneSyncService::new(AdmissionLayer::new(methods, 1024, 256).layer(work))
+    let bounds = Bounds { in_flight: 1024, queued: 256, arrival: Duration::from_secs(5), message_bytes: 1024 };
+    BoxCloneSyncService::new(AdmissionLayer::new(methods, bounds).layer(work))
 }
 
 /// How the calls of a while went.
