@@ -30,7 +30,7 @@ struct Gate {
     certified: Certified,
 }
 
-/// The names in the certificate of a call's client, DNS names and URIs.
+/// The DNS names in the certificate of whoever made a call, if it made that for itself.
 pub type Certified = fn(&Extensions) -> &[String];
 
 impl Layer {
@@ -81,13 +81,9 @@ impl Gate {
     }
 }
 
-/// The service that a method admits and a certificate names: as a DNS name, or at the end of a SPIFFE id.
+/// The service that a method admits and a certificate names.
 fn named<'a>(access: &'a Access, names: &[String]) -> Option<&'a String> {
-    let is_named = |service: &String| {
-        let ends = |id: &str| id.rsplit_once('/').is_some_and(|(_, last)| last == service);
-        names.iter().any(|name| name == service || name.strip_prefix("spiffe://").is_some_and(ends))
-    };
-    access.services.iter().find(|service| is_named(service))
+    access.services.iter().find(|service| names.contains(service))
 }
 
 impl<S> tower::Layer<S> for Layer {

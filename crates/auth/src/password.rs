@@ -29,9 +29,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Hashes at once, each with a thread and 19 MiB. Default: the number of cores.
     pub threads: NonZeroUsize,
-    /// Calls that may wait for a thread; the next is Unavailable. Default 256.
+    /// Calls that may wait for a thread; the next is ResourceExhausted. Default 256.
     pub queue: usize,
-    /// How long a call waits for a thread before it is Unavailable; less than a call may take. Default 1 s.
+    /// How long a call waits for a thread before it is ResourceExhausted; less than a call may take. Default 1 s.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
 }
@@ -64,7 +64,8 @@ impl From<Error> for Status {
         match error {
             Error::Busy => {
                 let details = ErrorDetails::with_retry_info(Some(RETRY));
-                Self::with_error_details(Code::Unavailable, "the service is busy, try again", details)
+                // Not UNAVAILABLE, by which callers take a service for broken, and stop to call it.
+                Self::with_error_details(Code::ResourceExhausted, "the service is busy, try again", details)
             }
             Error::Malformed | Error::Hash(_) | Error::Thread(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "password");

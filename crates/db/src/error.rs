@@ -23,6 +23,8 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("pool.statement_timeout is {0:?}: it must be from 1ms to 24days")]
+    StatementTimeout(Duration),
     #[error("no database connection could be had within {0:?}")]
     Busy(Duration),
     #[error("connect to the database")]
@@ -59,6 +61,7 @@ impl Error {
             Self::Late(_)
             | Self::Url(_)
             | Self::Build(_)
+            | Self::StatementTimeout(_)
             | Self::Tls { .. }
             | Self::Query(_)
             | Self::Migrate(_)

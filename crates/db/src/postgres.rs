@@ -48,7 +48,9 @@ impl Settings {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(ACCEPT);
         }
-        let millis = statement_timeout.as_millis();
+        // PostgreSQL takes no more than an `int4` of milliseconds, and 0 for none.
+        let millis = i32::try_from(statement_timeout.as_millis()).ok().filter(|millis| *millis > 0);
+        let millis = millis.ok_or(Error::StatementTimeout(statement_timeout))?;
         let limits = format!("set statement_timeout = {millis}; set idle_in_transaction_session_timeout = {millis}");
         Ok(Self { config, tls: url.tls.connector()?, limits })
     }

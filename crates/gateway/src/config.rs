@@ -95,6 +95,7 @@ impl Limits {
     pub(crate) fn of_connections(&self) -> rpc::http::Limits {
         rpc::http::Limits {
             connections: self.connections,
+            http2: true,
             streams: self.streams,
             header_bytes: self.header_bytes,
             headers: self.headers,

@@ -7,6 +7,7 @@ mod http;
 mod keys;
 mod load;
 mod migrate;
+mod open_files;
 mod patience;
 mod serve;
 mod services;

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use anyhow::bail;
 use rpc::lifecycle::Signals;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::drive::drive;
 use self::mix::{Mix, Operation};
 use self::operation::Crowd;
 use self::progress::Progress;
 use self::schedule::Schedule;
+use crate::open_files;
 use crate::patience::Patience;
 use crate::shop::{Ask, Provider, Shop, Whereabouts, buyable};
 
@@ -57,7 +57,7 @@ pub(crate) struct Options {
 const OPEN_FILES: u64 = 4 * drive::MOST_UNDER_WAY as u64;
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    raise_open_files();
+    open_files::raise(OPEN_FILES);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let shop = Shop::new(&options.whereabouts)?;
     let run = runtime.block_on(async {
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     match run.tally.errors() {
         0 => Ok(()),
         // They were asked for.
-        _ if options.faults.is_some() => Ok(()),
+        _ if options.faults.is_some_and(|share| share > 0.0) => Ok(()),
         errors => bail!("{errors} of {} operations failed; the table says how", run.tally.operations()),
     }
 }
@@ -100,14 +100,5 @@ async fn gather(shop: &Shop, options: &Options) -> anyhow::Result<Crowd> {
     match options.faults {
         Some(share) => crowd.with_faults(share).await,
         None => Ok(crowd),
-    }
-}
-
-/// Systems give a process few open files at first, and more to one that asks; one that gets none goes on with what it has.
-fn raise_open_files() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
-    if current.is_some_and(|current| current < wanted) {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
 }

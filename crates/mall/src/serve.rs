@@ -11,13 +11,18 @@ use telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Sources;
+use crate::open_files;
 use crate::services::Service;
 
 /// Set by a supervisor for its children: standard input is a pipe whose end means that the child must end.
 pub(crate) const SUPERVISED: &str = "MALL_SUPERVISED";
 
+/// As many as there may be connections to a port, and all else.
+const OPEN_FILES: u64 = 32 * 1024;
+
 pub(crate) fn run(service: &Service, sources: &Sources) -> anyhow::Result<()> {
     let process = service.configure(sources)?;
+    open_files::raise(OPEN_FILES);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         let telemetry = telemetry::init(&process.telemetry)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytesize::ByteSize;
 use moka::Expiry;
 use moka::future::Cache as Moka;
 use serde::{Deserialize, Serialize};
@@ -33,13 +34,13 @@ pub struct CacheConfig {
     /// there is no such product. `0s` turns the cache off.
     #[serde(with = "humantime_serde")]
     pub lifetime: Duration,
-    /// How many products are kept; and as many again in lists.
-    pub products: u64,
+    /// How much memory products and lists may take, such as `4MiB`; half of it for each.
+    pub memory: ByteSize,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { lifetime: Duration::from_secs(1), products: 10_000 }
+        Self { lifetime: Duration::from_secs(1), memory: ByteSize::mib(4) }
     }
 }
 
@@ -62,7 +63,7 @@ struct Kept {
 impl Cache {
     pub(crate) fn new(store: Store, config: &CacheConfig) -> Self {
         READS.show([["hit"], ["miss"]]);
-        let kept = (!config.lifetime.is_zero() && config.products > 0).then(|| Arc::new(Kept::new(config)));
+        let kept = (!config.lifetime.is_zero()).then(|| Arc::new(Kept::new(config)));
         Self { store, kept }
     }
 
@@ -108,19 +109,22 @@ impl Cache {
     }
 
     pub(crate) async fn reserve(&self, order: i64, product: i64, quantity: i64) -> Result<(), Error> {
-        let _written = self.writing(Some(product));
-        self.store.reserve(order, product, quantity).await
+        let mut written = self.writing(Some(product));
+        let reserved = self.store.reserve(order, product, quantity).await;
+        // Of what is sold out, many are told so.
+        written.is_nothing = reserved.as_ref().is_err_and(|error| !matches!(error, Error::Db(_)));
+        reserved
     }
 
     pub(crate) async fn release(&self, order: i64) -> Result<(), Error> {
         let mut written = self.writing(None);
         written.product = self.store.release(order).await?;
-        written.is_done = written.product.is_none();
+        written.is_nothing = written.product.is_none();
         Ok(())
     }
 
     fn writing(&self, product: Option<i64>) -> Writing<'_> {
-        Writing { kept: self.kept.as_deref(), product, is_done: false }
+        Writing { kept: self.kept.as_deref(), product, is_nothing: false }
     }
 }
 
@@ -131,12 +135,12 @@ struct Writing<'a> {
     /// What is written; all of them, if that is not known.
     product: Option<i64>,
     /// Nothing was written.
-    is_done: bool,
+    is_nothing: bool,
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        let Some(kept) = self.kept.filter(|_| !self.is_done) else { return };
+        let Some(kept) = self.kept.filter(|_| !self.is_nothing) else { return };
         match self.product {
             Some(id) => count(kept.writes_of(id)),
             None => kept.writes.iter().for_each(count),
@@ -151,12 +155,18 @@ fn count(writes: &AtomicU64) {
 
 impl Kept {
     fn new(config: &CacheConfig) -> Self {
-        let life = || Life(config.lifetime);
+        let (life, half) = (|| Life(config.lifetime), config.memory.as_u64() / 2);
         Self {
-            products: Moka::builder().max_capacity(config.products).expire_after(life()).build(),
+            products: Moka::builder()
+                .max_capacity(half)
+                .weigher(|_, product: &Option<Product>| weight(product.iter()))
+                .expire_after(life())
+                .build(),
             pages: Moka::builder()
-                .max_capacity(config.products)
-                .weigher(|_, page: &Arc<[Product]>| u32::try_from(page.len() + 1).unwrap_or(u32::MAX))
+                .max_capacity(half)
+                .weigher(|(filter, ..): &(Filter, Page, u64), page: &Arc<[Product]>| {
+                    weight(page.iter()).saturating_add(bytes(&filter.text))
+                })
                 .expire_after(life())
                 .build(),
             writes: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -168,6 +178,18 @@ impl Kept {
     fn writes_of(&self, id: i64) -> &AtomicU64 {
         &self.writes[self.hasher.hash_one(id) as usize % COUNTS]
     }
+}
+
+/// About what products take in memory, with what keeps them there.
+fn weight<'a>(products: impl Iterator<Item = &'a Product>) -> u32 {
+    const EACH: u32 = 300;
+    products.fold(EACH, |sum, product| {
+        sum.saturating_add(EACH).saturating_add(bytes(&product.name)).saturating_add(bytes(&product.description))
+    })
+}
+
+fn bytes(text: &str) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
 /// What is kept at `key`, or is read once for all who ask for it now.

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 use tokio_util::either::Either;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::{Lifecycle, tls};
@@ -22,8 +23,9 @@ use crate::{Lifecycle, tls};
 /// What an HTTP/2 connection begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a connection may still begin once the process drains.
-const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How long at least busy clients are told that a connection ends before the port is shut and quiet connections with it, and
+/// how long new ones then have to begin: a request that is on its way over a connection when that is closed is lost.
+pub(crate) const LINGER: Duration = Duration::from_millis(250);
 
 /// The next connection, and whose it is.
 pub async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -137,10 +139,12 @@ pub(crate) fn until_draining(
         async move {
             let overdue = async {
                 ending.draining().await;
-                tokio::time::sleep(LAST_WORDS).await;
+                tokio::time::sleep(LINGER).await;
             };
+            // In a task of its own: agreeing on keys takes more of a core than whoever accepts has.
+            let opening = AbortOnDropHandle::new(tokio::spawn(async move { acceptor.open(stream).await }));
             let connection = tokio::select! {
-                connection = acceptor.open(stream) => connection?,
+                connection = opening => connection.ok()??,
                 () = overdue => return None,
             };
             Some(Connection { _permit: permit, ..connection })
@@ -175,7 +179,8 @@ pub struct Info {
     pub identity: Identity,
 }
 
-/// The names of the certificate that a client showed, DNS names and URIs; none without TLS, or if it showed none.
+/// The DNS names of the certificate that whoever made a call showed; none without TLS, if it showed none, or if it is a gateway's
+/// call for its client.
 #[derive(Clone, Debug)]
 pub struct Identity(pub Arc<[String]>);
 

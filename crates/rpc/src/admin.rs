@@ -15,9 +15,9 @@ use crate::http::{Ending, Limits};
 use crate::lifecycle::{Lifecycle, State};
 use crate::{Error, http, listen};
 
-/// Connections at one time, and how long each has to ask.
-const CONNECTIONS: usize = 100;
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections at one time, and how long each has to ask: whoever keeps many must not keep probes away.
+const CONNECTIONS: usize = 1000;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running admin port; it closes when this is dropped.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub async fn serve(address: SocketAddr, lifecycle: Lifecycle) -> Result<AdminSer
     let address = listener.local_addr()?;
     // To its very end: how it ends is what its clients ask.
     let ending = Ending { lifecycle: Lifecycle::new(), lame_duck: Duration::ZERO, drain: Duration::ZERO };
-    let limits = Limits { connections: CONNECTIONS, header_timeout: PATIENCE, ..Limits::default() };
+    let limits = Limits { connections: CONNECTIONS, header_timeout: PATIENCE, http2: false, ..Limits::default() };
     let serving = async move { http::serve(listener, None, &limits, ending, routes(lifecycle)).await };
     let task = tokio::spawn(serving).abort_handle();
     Ok(AdminServer { address, task })

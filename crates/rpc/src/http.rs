@@ -23,14 +23,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
-use crate::accept::{self, Acceptor};
+use crate::accept::{self, Acceptor, LINGER};
 use crate::lifecycle::Lifecycle;
 use crate::tls;
-
-/// How long at least busy clients are told `connection: close` before the port is shut and quiet connections with it, and
-/// how long new ones then have to begin: a request that is on its way over a connection when that is closed is lost. So
-/// only connections are closed between two requests that have been quiet for all that time, or for the whole lame duck.
-const LINGER: Duration = Duration::from_millis(250);
 
 /// hyper's own limit, within which it needs no memory for them from the heap; beyond it, its 431 has no body.
 const HYPER_HEADERS: usize = 100;
@@ -40,6 +35,8 @@ const HYPER_HEADERS: usize = 100;
 pub struct Limits {
     /// Connections at one time; one more waits to be accepted.
     pub connections: usize,
+    /// Whether HTTP/2 is spoken.
+    pub http2: bool,
     /// Requests that one HTTP/2 connection may have open.
     pub streams: u32,
     /// Bytes of a request's headers and path.
@@ -58,6 +55,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            http2: true,
             streams: 128,
             header_bytes: 16 * 1024,
             headers: 64,
@@ -108,7 +106,7 @@ pub async fn serve<S, B>(
             drop(accepted.permit);
         });
     };
-    // A lame duck has lingered.
+    // HTTP/1 clients are told `connection: close` with each answer meanwhile; a lame duck has lingered.
     let linger = LINGER.saturating_sub(lame_duck).min(drain);
     let mut end = pin!(async {
         lifecycle.lame_duck(lame_duck).await;
@@ -151,7 +149,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Accepted {
 #[derive(Clone, Debug)]
 struct Connections {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: Option<http2::Builder<TokioExecutor>>,
     acceptor: Acceptor,
     closing: CancellationToken,
 }
@@ -173,7 +171,7 @@ impl Connections {
             .max_concurrent_streams(limits.streams)
             .max_header_list_size(u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX));
         let acceptor = Acceptor { tls, timeout: limits.header_timeout };
-        Self { http1, http2, acceptor, closing }
+        Self { http1, http2: limits.http2.then_some(http2), acceptor, closing }
     }
 
     /// Serves one until its end. How it ends concerns nobody but its client.
@@ -192,23 +190,22 @@ impl Connections {
         });
         let connection = tokio::select! {
             connection = self.acceptor.open(stream) => connection,
-            () = self.overdue() => return,
+            () = overdue(&self.closing) => return,
         };
         let Some(connection) = connection else { return };
-        let speaks_http2 = connection.speaks_http2();
+        let http2 = self.http2.filter(|_| connection.speaks_http2());
         let io = TokioIo::new(connection);
-        if speaks_http2 {
-            drive(pin!(self.http2.serve_connection(io, service)), &self.closing).await;
-        } else {
-            drive(pin!(self.http1.serve_connection(io, service)), &self.closing).await;
+        match http2 {
+            Some(http2) => drive(pin!(http2.serve_connection(io, service)), &self.closing).await,
+            None => drive(pin!(self.http1.serve_connection(io, service)), &self.closing).await,
         }
     }
+}
 
-    /// Ends when no connection may begin any more.
-    async fn overdue(&self) {
-        self.closing.cancelled().await;
-        sleep(LINGER).await;
-    }
+/// Ends when no connection may begin any more.
+async fn overdue(closing: &CancellationToken) {
+    closing.cancelled().await;
+    sleep(LINGER).await;
 }
 
 /// Runs a connection to its end, which is after the request at hand once `closing` is cancelled.

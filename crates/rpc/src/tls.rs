@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
@@ -11,10 +11,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_util::task::AbortOnDropHandle;
 
-/// How often at most the files are looked at.
+/// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What HTTP/2 is called in TLS, and HTTP/1.
@@ -111,12 +111,12 @@ impl Connector {
     }
 }
 
-/// The DNS names and URIs of the certificate that the other end showed.
+/// The DNS names of the certificate that the other end showed.
 pub(crate) fn names(stream: &TlsStream<TcpStream>) -> Vec<String> {
     let (_, session) = stream.get_ref();
     let Some(certificate) = session.peer_certificates().and_then(<[_]>::first) else { return Vec::new() };
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
-    certificate.valid_dns_names().chain(certificate.valid_uri_names()).map(str::to_owned).collect()
+    certificate.valid_dns_names().map(str::to_owned).collect()
 }
 
 fn server(config: &Server, protocols: &[Vec<u8>]) -> Result<ServerConfig, Error> {
@@ -182,52 +182,58 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 
 /// What is made of files, and made anew when one of them has changed.
 struct Files<T> {
-    paths: Vec<PathBuf>,
-    make: Box<dyn Fn() -> Result<T, Error> + Send + Sync>,
-    made: Mutex<Made<T>>,
-}
-
-struct Made<T> {
-    value: Arc<T>,
-    /// When the files were written of which it was made.
-    written: Vec<Option<SystemTime>>,
-    looked: Instant,
+    made: Arc<RwLock<Arc<T>>>,
+    _looking: AbortOnDropHandle<()>,
 }
 
 impl<T> std::fmt::Debug for Files<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Files").field(&self.paths).finish()
+        f.debug_struct("Files").finish_non_exhaustive()
     }
 }
 
-impl<T> Files<T> {
+impl<T: Send + Sync + 'static> Files<T> {
+    /// Inside a tokio runtime, one of whose tasks looks at the files from now on.
     fn new(paths: Vec<PathBuf>, make: impl Fn() -> Result<T, Error> + Send + Sync + 'static) -> Result<Self, Error> {
         // Looked at before they are read, so that no change is overlooked.
-        let (written, looked) = (written(&paths), Instant::now());
-        let made = Made { value: Arc::new(make()?), written, looked };
-        Ok(Self { paths, make: Box::new(make), made: Mutex::new(made) })
+        let written = written(&paths);
+        let made = Arc::new(RwLock::new(Arc::new(make()?)));
+        let looking = tokio::spawn(look(paths, written, Arc::new(make), Arc::clone(&made)));
+        Ok(Self { made, _looking: AbortOnDropHandle::new(looking) })
     }
 
     /// What the files say; what they said before, while they make no sense.
     fn current(&self) -> Arc<T> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.looked.elapsed() >= LOOK {
-            made.looked = Instant::now();
-            let written = written(&self.paths);
-            if written != made.written {
-                match (self.make)() {
-                    Ok(value) => {
-                        tracing::info!(paths = ?self.paths, "took over new certificates");
-                        (made.value, made.written) = (Arc::new(value), written);
-                    }
-                    // They may be in the middle of being written: the next look tells.
-                    Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "new certificates are no use");
-                    }
-                }
+        Arc::clone(&self.made.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Makes it anew whenever a file was written. Disks may hang, so that no thread of the runtime waits for them.
+async fn look<T: Send + Sync + 'static>(
+    paths: Vec<PathBuf>,
+    mut known: Vec<Option<SystemTime>>,
+    make: Arc<impl Fn() -> Result<T, Error> + Send + Sync + 'static>,
+    made: Arc<RwLock<Arc<T>>>,
+) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let (paths_now, make, before) = (paths.clone(), Arc::clone(&make), known.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let now = written(&paths_now);
+            (now != before).then(|| (now, make()))
+        });
+        match looked.await {
+            Ok(Some((now, Ok(value)))) => {
+                tracing::info!(?paths, "took over new certificates");
+                *made.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                known = now;
             }
+            // They may be in the middle of being written: the next look tells.
+            Ok(Some((_, Err(error)))) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "new certificates are no use");
+            }
+            Ok(None) | Err(_) => {}
         }
-        Arc::clone(&made.value)
     }
 }
 

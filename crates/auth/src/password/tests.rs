@@ -122,7 +122,7 @@ async fn a_full_queue_says_so_at_once_and_other_work_goes_on() {
     let error = passwords.hash(secret("x")).await.unwrap_err();
     assert!(matches!(error, Error::Busy));
     let status = Status::from(error);
-    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(RETRY));
 
     release.send(()).unwrap();

@@ -68,6 +68,15 @@ async fn a_statement_that_nobody_ends_is_ended_by_the_server() {
     .await;
 }
 
+#[test]
+fn a_time_that_postgresql_does_not_know_is_refused_at_the_start() {
+    for statement_timeout in [Duration::ZERO, Duration::from_secs(30 * 86_400)] {
+        let config = PoolConfig { statement_timeout, ..Default::default() };
+        let made = Pool::new(&"postgres://127.0.0.1/x".parse().unwrap(), &config);
+        assert!(matches!(made, Err(Error::StatementTimeout(_))), "{statement_timeout:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_whose_connection_is_terminated_is_unavailable() {
     on_postgres(MIGRATIONS, async |database| {

@@ -68,6 +68,10 @@ impl Call for Wire {
 fn length(answer: &[u8]) -> anyhow::Result<Option<usize>> {
     let Some(head) = answer.windows(4).position(|part| part == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&answer[..head])?;
-    let body = text.lines().find_map(|line| line.strip_prefix("content-length: ")).context("an answer of no length")?;
+    let length = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.to_owned())
+    };
+    let body = text.lines().find_map(length).context("an answer of no length")?;
     Ok(Some(head + 4 + body.parse::<usize>()?))
 }

@@ -29,15 +29,15 @@ pub(super) struct Crowd {
     users: Vec<User>,
     products: Vec<i64>,
     provider: Option<Provider>,
-    /// What of the requests, in thousandths, asks for a fault.
-    faults: u64,
+    /// The share of requests that asks for a fault.
+    faults: f64,
     /// Random numbers, one for every question that is put to it.
     random: RandomState,
 }
 
 impl Crowd {
     pub(super) fn new(shop: Shop, users: Vec<User>, products: Vec<i64>, provider: Option<Provider>) -> Self {
-        Self { shop, users, products, provider, faults: 0, random: RandomState::new() }
+        Self { shop, users, products, provider, faults: 0.0, random: RandomState::new() }
     }
 
     /// The same, of whose requests this share asks for a fault; an error says that the mall makes none.
@@ -47,7 +47,7 @@ impl Crowd {
         if answer.read::<IgnoredAny>().is_ok() {
             bail!("this mall makes no faults: start it with MALL__SERVER__FAULTS=true");
         }
-        Ok(Self { faults: (share * 1000.0).round() as u64, ..self })
+        Ok(Self { faults: share, ..self })
     }
 
     pub(super) fn shop(&self) -> &Shop {
@@ -124,8 +124,8 @@ impl Crowd {
     }
 
     fn fault(&self, number: u64, row: Row) -> Option<&'static str> {
-        let random = self.random.hash_one((number, row, "fault"));
-        (random % 1000 < self.faults).then(|| pick(&FAULTS, random / 1000).copied())?
+        let asks = self.random.hash_one((number, row, "fault?")) as f64 / u64::MAX as f64;
+        (asks < self.faults).then(|| pick(&FAULTS, self.random.hash_one((number, row, "fault"))).copied())?
     }
 
     fn product(&self, number: u64) -> anyhow::Result<i64> {

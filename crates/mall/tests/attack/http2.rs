@@ -1,13 +1,21 @@
 //! HTTP/2 against gRPC servers, and against the viewer's way in for spans.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use proto::user::v1::UserInfoRequest;
+use proto::user::v1::user_service_client::UserServiceClient;
 use testkit::process::Mall;
+use testkit::service::with_token;
+use testkit::shopper::Shopper;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::frames::*;
-use crate::victim::{Honest, MALL, Memory, is_healthy};
+use crate::victim::{Honest, MALL, Memory};
 
 /// What h2 says to a client that goes too far.
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -15,28 +23,56 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 const USER_INFO: &str = "/mall.user.v1.UserService/UserInfo";
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// Attacks user.rpc and the viewer in turn, beside an honest client of each.
+/// Attacks user.rpc and the viewer in turn, beside an honest client of the very port.
 async fn on_each(attack: impl AsyncFn(SocketAddr, &str)) {
-    let mall = Mall::of(MALL).variable("MALL__SERVER__CONNECTION_TIMEOUT", "1s").start().await;
+    let mall = Mall::of(MALL)
+        .variable("MALL__SERVER__CONNECTION_TIMEOUT", "1s")
+        .variable("MALL__SERVER__MESSAGE_TIMEOUT", "3s")
+        .start()
+        .await;
+    let token = Shopper::new(&mall, "15838607661").await.token;
     let (rpc, viewer) = (mall.address("user.rpc", "listen"), mall.address("viewer", "otlp_grpc"));
-    let ui = format!("{}/api/services", mall.url("viewer"));
     for (service, address, path) in [("user.rpc", rpc, USER_INFO), ("viewer", viewer, EXPORT)] {
         let memory = Memory::of(&mall, service);
-        let honest = match service {
-            "viewer" => {
-                let (client, ui) = (testkit::http::Client::default(), ui.clone());
-                Honest::start(move || {
-                    let (client, request) = (client.clone(), http::Request::get(&ui).body(Default::default()));
-                    async move { assert_eq!(client.try_send(request.unwrap()).await.unwrap().status(), 200) }
-                })
-            }
-            _ => Honest::start(move || is_healthy(rpc)),
-        };
+        let (token, is_viewer) = (token.clone(), service == "viewer");
+        let honest = Honest::start(move || {
+            let token = token.clone();
+            async move { if is_viewer { export(address).await } else { who_am_i(address, &token).await } }
+        });
         attack(address, path).await;
         honest.stop().await;
         memory.is_bounded();
         memory.is_at_rest().await;
     }
+}
+
+/// A call by a connection of its own.
+async fn who_am_i(address: SocketAddr, token: &str) {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = UserServiceClient::new(endpoint.connect().await.unwrap());
+    client.user_info(with_token(token, UserInfoRequest {})).await.unwrap();
+}
+
+/// The same of an exporter.
+async fn export(address: SocketAddr) {
+    let mut client = TraceServiceClient::connect(format!("http://{address}")).await.unwrap();
+    client.export(ExportTraceServiceRequest::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_whose_messages_do_not_come() {
+    on_each(async |address, path| {
+        let mut streams = Vec::new();
+        for _ in 0..10 {
+            let mut stream = begin(address).await;
+            let heads = (0..100).flat_map(|call| frame(HEADERS, END_HEADERS, call * 2 + 1, &self::call(path)));
+            pour(&mut stream, &heads.collect::<Vec<_>>()).await.unwrap();
+            streams.push(stream);
+        }
+        // Longer than messages may take: the honest client is served while a thousand calls wait, and after.
+        sleep(Duration::from_secs(4)).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,6 +142,8 @@ async fn headers_without_end() {
             kind = CONTINUATION;
         }
         let _ = pour(&mut stream, &frame(DATA, END_STREAM, 1, &[])).await;
+        // The answer is 431, or the stream is reset; the connection may be told to go away. It is not served.
+        assert!(!answers_well(&mut stream).await, "a call with 72 KB of headers was taken");
     })
     .await;
 }
@@ -121,9 +159,17 @@ async fn connections_that_do_not_begin() {
         }
         for mut stream in silent {
             let mut rest = Vec::new();
-            let closed = tokio::time::timeout(std::time::Duration::from_secs(30), stream.read_to_end(&mut rest));
+            let closed = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest));
             let _ = closed.await.expect("it is closed");
         }
     })
     .await;
+}
+
+/// Whether the answer that comes within a second has a status of gRPC that says OK.
+async fn answers_well(stream: &mut TcpStream) -> bool {
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.read_to_end(&mut bytes)).await;
+    // `grpc-status: 0`, as HPACK writes it without a table; nothing else in an answer has these bytes.
+    bytes.windows(12).any(|part| part == b"\x0bgrpc-status")
 }

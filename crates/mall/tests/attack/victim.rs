@@ -1,6 +1,5 @@
 //! The mall that is attacked, and an honest client that goes on all the while.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -47,15 +46,6 @@ impl Honest {
         self.stop.cancel();
         self.calling.await.unwrap();
     }
-}
-
-/// Asks the health of a gRPC server.
-pub(crate) async fn is_healthy(address: SocketAddr) {
-    use tonic_health::pb::HealthCheckRequest;
-    use tonic_health::pb::health_client::HealthClient;
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
-    let channel = endpoint.connect().await.unwrap();
-    HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap();
 }
 
 /// The memory of a service, watched.

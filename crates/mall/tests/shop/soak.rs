@@ -29,8 +29,8 @@ use crate::support::{Customer, MALL, mall};
 const EXPLAINED: [&str; 6] =
     ["503 UNAVAILABLE", "504 DEADLINE_EXCEEDED", "429 RESOURCE_EXHAUSTED", "connect", "broken off", "timeout"];
 
-/// What a process may grow by in all.
-const MOST_GROWTH: u64 = 48 * 1024 * 1024;
+/// What a process may grow by, from the first round that it has seen to the last.
+const MOST_GROWTH: u64 = 24 * 1024 * 1024;
 
 const STOCK: i64 = 1_000_000;
 
@@ -122,8 +122,8 @@ struct Soak<'a> {
     url: Box<dyn Fn(&str) -> String + 'a>,
     seen: BTreeMap<String, u64>,
     operations: u64,
-    /// The memory of each service after the first round.
-    memory: BTreeMap<String, u64>,
+    /// The memory of each process after its first round.
+    memory: BTreeMap<(String, u32), u64>,
 }
 
 impl<'a> Soak<'a> {
@@ -187,7 +187,7 @@ impl<'a> Soak<'a> {
             let status = Process::new(pid.try_into().unwrap()).and_then(|process| process.status());
             let Some(now) = status.ok().and_then(|status| status.vmrss).map(|kib| kib * 1024) else { continue };
             // The viewer keeps traces, up to its own limit.
-            let first = *self.memory.entry(service.clone()).or_insert(now);
+            let first = *self.memory.entry((service.clone(), pid)).or_insert(now);
             assert!(service == "viewer" || now < first + MOST_GROWTH, "{what}: {service} grew from {first} to {now}");
         }
     }
@@ -195,6 +195,7 @@ impl<'a> Soak<'a> {
 
 /// Rounds of all that can break, in an order by chance, until the time is over; at least one of each.
 struct Schedule {
+    random: fastrand::Rng,
     end: Instant,
     kinds: usize,
     left: Vec<usize>,
@@ -205,28 +206,37 @@ impl Schedule {
     /// `share` is how many soaks share the time.
     fn new(kinds: usize, share: u32) -> Self {
         let time = std::env::var("MALL_SOAK").ok().map(|time| humantime::parse_duration(&time).expect("MALL_SOAK=20m"));
-        Self { end: Instant::now() + time.unwrap_or_default() / share, kinds, left: Vec::new(), all_once: false }
+        let seed = std::env::var("MALL_SOAK_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(|| fastrand::u64(..));
+        eprintln!("the order of rounds: MALL_SOAK_SEED={seed}");
+        let random = fastrand::Rng::with_seed(seed);
+        Self {
+            random,
+            end: Instant::now() + time.unwrap_or_default() / share,
+            kinds,
+            left: Vec::new(),
+            all_once: false,
+        }
     }
 }
 
 impl Iterator for Schedule {
-    type Item = usize;
+    /// What breaks, and the service that it happens to.
+    type Item = (usize, &'static str);
 
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.left.is_empty() {
             if self.all_once && Instant::now() >= self.end {
                 return None;
             }
             self.left = (0..self.kinds).collect();
-            fastrand::shuffle(&mut self.left);
+            self.random.shuffle(&mut self.left);
             self.all_once = true;
         }
-        self.left.pop()
+        Some((self.left.pop()?, SERVICES[self.random.usize(..SERVICES.len())]))
     }
-}
-
-fn any_service() -> &'static str {
-    SERVICES[fastrand::usize(..SERVICES.len())]
 }
 
 fn kill(mall: &Mall, service: &str) {
@@ -270,8 +280,7 @@ async fn nothing_is_lost_while_services_die_and_postgresql_is_away() {
         .start()
         .await;
     let mut soak = Soak::new(&mall, |domain| format!("{direct}{domain}")).await;
-    for kind in Schedule::new(8, 2) {
-        let service = any_service();
+    for (kind, service) in Schedule::new(8, 2) {
         match kind {
             0 => soak.round(&format!("{service} is killed"), async { kill(&mall, service) }).await,
             1 => soak.round(&format!("{service} is paused"), pause(&mall, service)).await,
@@ -366,8 +375,7 @@ async fn nothing_is_lost_while_services_die_and_the_disk_is_full() {
     let database = |domain: &str| data.join(format!("{domain}.db"));
     let databases = ["user", "product", "order", "pay"].map(database);
     let mut soak = Soak::new(&mall, |domain| format!("sqlite:{}", database(domain).display())).await;
-    for kind in Schedule::new(4, 2) {
-        let service = any_service();
+    for (kind, service) in Schedule::new(4, 2) {
         match kind {
             0 => soak.round(&format!("{service} is killed"), async { kill(&mall, service) }).await,
             1 => soak.round(&format!("{service} is paused"), pause(&mall, service)).await,

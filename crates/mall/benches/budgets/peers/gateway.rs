@@ -54,7 +54,11 @@ fn compared(connections: usize, rounds: &[[Load; 3]]) -> [Row; 2] {
         Goal::AtLeast(200.0),
         &of(0, rate),
         &of(1, rate),
-        &format!("/s; {} /s without a gateway, by tonic", direct(rate)),
+        &format!(
+            "/s; {} /s without a gateway, by tonic; ours left {} % of a core to its client",
+            direct(rate),
+            number(100.0 * median(of(0, |load| load.client)))
+        ),
     );
     let times = ratio(
         format!("gateway, p99 of grpc-gateway's, {connections} connections"),

@@ -4,6 +4,8 @@
 use std::any::Any;
 use std::time::Duration;
 
+use anyhow::ensure;
+use testkit::database::Server;
 use testkit::otlp::Sink;
 use testkit::process::Mall;
 use testkit::shopper::Shopper;
@@ -21,8 +23,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     on_one_thread(async {
         let (server, sink) = (postgres().await?, Sink::discarding().await);
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for sampler in SAMPLERS {
-            let side = Side::ours(&server, &sink, sampler).await?;
+        for (sampler, mobile) in SAMPLERS.into_iter().zip(["15838607661", "15838607662", "15838607663"]) {
+            let side = Side::ours(&server, &sink, sampler, mobile).await?;
             theirs.push(Side::theirs(&server, &sink, sampler, &side).await?);
             ours.push(side);
         }
@@ -37,16 +39,17 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
                 }
             }
         }
-        Ok((1..SAMPLERS.len()).map(|sampler| price(sampler, &costs)).collect())
+        (1..SAMPLERS.len()).map(|sampler| price(sampler, &costs)).collect()
     })
 }
 
 /// What a call costs more than without tracing: ours in hundredths of theirs.
-fn price(sampler: usize, costs: &[[Vec<f64>; SAMPLERS.len()]; 2]) -> Row {
+fn price(sampler: usize, costs: &[[Vec<f64>; SAMPLERS.len()]; 2]) -> anyhow::Result<Row> {
     let [ours, theirs] = costs.each_ref().map(|kind| {
         let [off, on] = [0, sampler].map(|index| median(kind[index].iter().copied()));
         (on - off, off)
     });
+    ensure!(theirs.0 > 0.0, "tracing costs Go nothing, which cannot be: {theirs:?}");
     let budget = format!("tracing's price, sampler {}, of Go's", SAMPLERS[sampler]);
     let note = format!(
         "{} us a call beside {} without, and {} us beside {}",
@@ -55,7 +58,7 @@ fn price(sampler: usize, costs: &[[Vec<f64>; SAMPLERS.len()]; 2]) -> Row {
         number(theirs.0),
         number(theirs.1)
     );
-    Row::new(budget, Goal::AtMost(50.0), 100.0 * ours.0 / theirs.0, "%").note(note)
+    Ok(Row::new(budget, Goal::AtMost(50.0), 100.0 * ours.0 / theirs.0, "%").note(note))
 }
 
 /// A service that is asked who a user is.
@@ -69,7 +72,7 @@ struct Side {
 }
 
 impl Side {
-    async fn ours(server: &testkit::database::Server, sink: &Sink, sampler: &str) -> anyhow::Result<Self> {
+    async fn ours(server: &Server, sink: &Sink, sampler: &str, mobile: &str) -> anyhow::Result<Self> {
         let mall = Mall::of(MALL).variable("MALL__TELEMETRY__METRICS__DISABLED", "true");
         let mall = match sampler {
             "off" => mall.variable("MALL__TELEMETRY__DISABLED", "true"),
@@ -77,18 +80,13 @@ impl Side {
         };
         let url = server.url("");
         let mall = mall.argument("--postgres").argument(url.trim_end_matches('/')).start().await;
-        let shopper = Shopper::new(&mall, "15838607661").await;
+        let shopper = Shopper::new(&mall, mobile).await;
         let clients = Grpc::at(&mall.url("user.rpc"), &shopper.token)?;
         let (pid, keys) = (system::pid(&mall, "user.rpc")?, mall.data().join("keys").display().to_string());
         Ok(Self { clients, pid, token: shopper.token, keys, _running: Box::new(mall) })
     }
 
-    async fn theirs(
-        server: &testkit::database::Server,
-        sink: &Sink,
-        sampler: &str,
-        ours: &Self,
-    ) -> anyhow::Result<Self> {
+    async fn theirs(server: &Server, sink: &Sink, sampler: &str, ours: &Self) -> anyhow::Result<Self> {
         let (users, products, otlp) = (server.url("user"), server.url("product"), sink.url());
         let arguments = [
             ("--user-database", users.as_str()),

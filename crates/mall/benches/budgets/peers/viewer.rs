@@ -1,6 +1,7 @@
 //! The viewer beside Jaeger with its memory storage: how fast it takes spans, what they weigh, how fast it finds them, and how
 //! soon it is there.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -28,10 +29,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let spans = real().await?;
         let mut starts = [Vec::new(), Vec::new()];
         for _ in 0..STARTS {
-            let began = Instant::now();
-            let (mall, _) = ours().await?;
-            starts[0].push(began.elapsed().as_secs_f64() * 1e3);
-            drop(mall);
+            starts[0].push(start_alone().await?);
             let began = Instant::now();
             drop(jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?);
             starts[1].push(began.elapsed().as_secs_f64() * 1e3);
@@ -70,7 +68,26 @@ struct Side {
     pid: u32,
 }
 
-/// A whole mall, for its viewer; it is as soon there as everything else is.
+/// Milliseconds until a viewer without a mall answers.
+async fn start_alone() -> anyhow::Result<f64> {
+    let [listen, grpc, http, admin] = std::array::from_fn(|_| testkit::ports::free().to_string());
+    let mut command = tokio::process::Command::new(MALL);
+    command.args(["serve", "viewer"]).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    for (name, address) in [("LISTEN", &listen), ("OTLP_GRPC", &grpc), ("OTLP_HTTP", &http), ("ADMIN", &admin)] {
+        command.env(format!("MALL__{name}"), address);
+    }
+    let (began, client) = (Instant::now(), testkit::http::Client::default());
+    let _viewer = command.spawn()?;
+    loop {
+        let request = http::Request::get(format!("http://{listen}/api/services")).body(Default::default())?;
+        if client.try_send(request).await.is_ok_and(|answer| answer.status() == 200) {
+            return Ok(began.elapsed().as_secs_f64() * 1e3);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A whole mall, for its viewer.
 async fn ours() -> anyhow::Result<(Mall, Side)> {
     let mall = Mall::of(MALL).variable("MALL__TELEMETRY__DISABLED", "true").start().await;
     let otlp = format!("http://{}", mall.address("viewer", "otlp_grpc"));
