@@ -62,6 +62,8 @@ pub struct Bounds {
     pub in_flight: usize,
     /// Calls of one method that wait.
     pub queued: usize,
+    /// How long they wait.
+    pub patience: Duration,
     /// How long a message may take to arrive.
     pub arrival: Duration,
     /// Bytes of a message.
@@ -73,10 +75,10 @@ impl AdmissionLayer {
     /// than of one may run and wait.
     pub fn new(methods: impl IntoIterator<Item = (String, Criticality)>, bounds: Bounds) -> Self {
         REFUSED.show([["overload"]]);
-        let Bounds { in_flight, queued, .. } = bounds;
+        let Bounds { in_flight, queued, patience, .. } = bounds;
         let room = in_flight.saturating_add(queued).min(Semaphore::MAX_PERMITS);
         let method = |(name, criticality)| {
-            let gate = Arc::new(Gate::new(criticality, in_flight, queued));
+            let gate = Arc::new(Gate::new(criticality, in_flight, queued, patience));
             (format!("/{name}"), Method { criticality, gate })
         };
         let methods: HashMap<_, _> = methods.into_iter().map(method).collect();

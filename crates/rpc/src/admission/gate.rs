@@ -10,17 +10,15 @@ use tokio::time::{Instant, timeout};
 use super::limit::{Ended, Limit, Outcome};
 use crate::criticality::Criticality;
 
-/// How long a call waits for its turn at most: half of the time that a call has where nothing is said. A burst is over by
-/// then; under a load that lasts, newer calls have taken its place long before.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// Lets calls in, up to a limit that it learns. Beyond that a few wait, in turn as long as there are very few, and else the
 /// last one first: those who waited long would be answered too late anyway.
 #[derive(Debug)]
 pub(super) struct Gate {
     state: Mutex<State>,
-    /// Calls that may wait.
+    /// Calls that may wait, and for how long. A burst is over by then; under a load that lasts, newer calls have taken the place
+    /// of one that has waited long before.
     queued: usize,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -70,11 +68,11 @@ impl Drop for Entry {
 }
 
 impl Gate {
-    /// One before a method, that lets at most `most` calls in while `queued` wait.
-    pub(super) fn new(criticality: Criticality, most: usize, queued: usize) -> Self {
+    /// One before a method, that lets at most `most` calls in while `queued` wait, each no longer than `patience`.
+    pub(super) fn new(criticality: Criticality, most: usize, queued: usize, patience: Duration) -> Self {
         let limit = Limit::new(most, criticality, Instant::now());
         let state = State { limit, running: 0, waiting: Default::default() };
-        Self { state: Mutex::new(state), queued }
+        Self { state: Mutex::new(state), queued, patience }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -102,7 +100,7 @@ impl Gate {
             state.waiting[criticality as usize].push_back(sender);
             turn
         };
-        timeout(PATIENCE, turn).await.ok()?.ok()
+        timeout(self.patience, turn).await.ok()?.ok()
     }
 
     fn entry(self: &Arc<Self>, state: &mut State, began: Instant) -> Entry {

@@ -32,7 +32,8 @@ fn service() -> Service {
     });
     let methods = [(BROWSE, Criticality::Sheddable), (PAID, Criticality::Critical)];
     let methods = methods.map(|(path, criticality)| (path.trim_start_matches('/').to_owned(), criticality));
-    let bounds = Bounds { in_flight: 1024, queued: 256, arrival: Duration::from_secs(5), message_bytes: 1024 };
+    let second = Duration::from_secs(1);
+    let bounds = Bounds { in_flight: 1024, queued: 256, patience: second, arrival: 5 * second, message_bytes: 1024 };
     BoxCloneSyncService::new(AdmissionLayer::new(methods, bounds).layer(work))
 }
 
