@@ -35,8 +35,9 @@ const SLACK: Duration = Duration::from_millis(100);
 const CRITICAL_SLACK: Duration = Duration::from_millis(400);
 /// How long calls may take until it is known how long they take.
 const UNKNOWN: Duration = Duration::from_secs(1);
-/// How much of a call that is alone is learned.
+/// How much of a call that is alone is learned, and of one that was let in alone for that.
 const LEARNING: f64 = 0.1;
+const PROBED: f64 = 0.3;
 /// No call counts for more than so many slow ones: a single one says little.
 const MOST: u32 = 4;
 
@@ -48,8 +49,8 @@ pub(super) struct Limit {
     slack: Duration,
     /// How long calls take that are alone, in seconds and on average.
     alone: Option<f64>,
-    /// When that was seen last.
-    seen: Instant,
+    /// When one was seen last that was.
+    seen: Option<Instant>,
     /// How many calls are still let in nearly alone, to see it.
     probes: u32,
     window: Window,
@@ -95,14 +96,14 @@ impl Limit {
     pub(super) fn new(most: usize, criticality: Criticality, now: Instant) -> Self {
         let most = most.max(1) as f64;
         let slack = if criticality == Criticality::Critical { CRITICAL_SLACK } else { SLACK };
-        Self { value: LEAST.min(most), most, slack, alone: None, seen: now, probes: 0, window: Window::new(now) }
+        Self { value: LEAST.min(most), most, slack, alone: None, seen: None, probes: 0, window: Window::new(now) }
     }
 
     /// The calls that may run now.
     pub(super) fn current(&mut self, now: Instant) -> usize {
         if self.probes > 0 && now.saturating_duration_since(self.window.began) > PROBING {
             // They hang, or are none: there is nothing to learn.
-            (self.probes, self.seen, self.window) = (0, now, Window::new(now));
+            (self.probes, self.seen, self.window) = (0, Some(now), Window::new(now));
         }
         (if self.probes > 0 { self.value.min(ALONE as f64) } else { self.value }) as usize
     }
@@ -141,7 +142,8 @@ impl Limit {
         let average = seconds / f64::from(calls);
         let peak = peak as f64;
         let is_reached = peak >= self.value.floor();
-        if is_reached && now.saturating_duration_since(self.seen) > KNOWN {
+        let is_known = self.seen.is_some_and(|seen| now.saturating_duration_since(seen) <= KNOWN);
+        if is_reached && !is_known {
             self.probes = PROBES;
         } else if average > patience.as_secs_f64() {
             self.value = (self.value.min(peak) * DECLINE).max(LEAST.min(self.most));
@@ -156,8 +158,8 @@ impl Limit {
     /// A call that was alone took so many seconds.
     fn learn(&mut self, took: f64, now: Instant) {
         let alone = self.alone.get_or_insert(took);
-        *alone += (took - *alone) * LEARNING;
-        self.seen = now;
+        *alone += (took - *alone) * if self.probes > 0 { PROBED } else { LEARNING };
+        self.seen = Some(now);
         // What ends during the probes says nothing of the limit.
         if self.probes == 1 {
             self.window = Window::new(now);
@@ -230,7 +232,7 @@ mod tests {
         let mut limit = Limit::new(1024, Criticality::Normal, Instant::now());
         // All that it knows is the wrong thing.
         settle(&mut limit, 1, 64, |_| Duration::from_millis(500));
-        settle(&mut limit, 400, 1000, four_at_a_time);
+        settle(&mut limit, 50, 1000, four_at_a_time);
         assert!(limit.value <= 120.0, "{limit:?}");
     }
 
@@ -265,7 +267,7 @@ mod tests {
         let mut limit = new();
         settle(&mut limit, 150, 1000, four_at_a_time);
         let mut now = limit.window.began;
-        limit.seen = now - 2 * KNOWN;
+        limit.seen = Some(now - 2 * KNOWN);
         settle(&mut limit, 1, 1000, four_at_a_time);
         now += WINDOW;
         assert_eq!(limit.current(now), ALONE);
