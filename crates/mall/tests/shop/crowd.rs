@@ -13,7 +13,8 @@ use crate::support::{Customer, mall, number};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_thousand_a_hundred_get_one() {
-    let mall = mall(None).start().await;
+    // All of them at one time: nobody is to be told to come again.
+    let mall = mall(None).variable("MALL__SERVER__MAX_QUEUED", "1000").start().await;
     let admin = Customer::new(&mall, "15838607660").await;
     let product = admin.offer(100, 50).await;
     let wish = json!({ "pid": product });
