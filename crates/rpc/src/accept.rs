@@ -27,8 +27,31 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// how long new ones then have to begin: a request that is on its way over a connection when that is closed is lost.
 pub(crate) const LINGER: Duration = Duration::from_millis(250);
 
-/// The next connection, and whose it is.
-pub async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// A connection that is counted until its permit is dropped.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// The next connection, once one may be had.
+pub(crate) async fn next(listener: &TcpListener, permits: &Arc<Semaphore>) -> Accepted {
+    // Nobody closes the semaphore.
+    let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return std::future::pending().await };
+    let (stream, peer) = accept(listener).await;
+    Accepted { stream, peer, permit }
+}
+
+/// Those that the system let in and nobody took yet, as many as may be had; the port is shut after them.
+pub(crate) fn last(listener: TcpListener, permits: Arc<Semaphore>) -> impl Iterator<Item = Accepted> {
+    waiting(listener).map_while(move |(stream, peer)| {
+        let permit = Arc::clone(&permits).try_acquire_owned().ok()?;
+        Some(Accepted { stream, peer, permit })
+    })
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -45,8 +68,7 @@ pub async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Those that the system let in and nobody took yet; the port is shut after them.
-pub fn last(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+fn waiting(listener: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     let listener = listener.into_std();
     std::iter::from_fn(move || {
         loop {
@@ -115,26 +137,17 @@ pub(crate) fn until_draining(
         let (lifecycle, permits) = (lifecycle.clone(), Arc::clone(&permits));
         async move {
             let listener = listener?;
-            let accepted = async {
-                // Nobody closes the semaphore.
-                let permit = permits.clone().acquire_owned().await.ok();
-                (next(&listener).await.0, permit)
-            };
             let accepted = tokio::select! {
-                accepted = accepted => Some(accepted),
+                accepted = next(&listener, &permits) => Some(accepted),
                 () = lifecycle.draining() => None,
             };
             Some(match accepted {
                 Some(accepted) => (vec![accepted], Some(listener)),
-                None => {
-                    let last = last(listener)
-                        .map_while(|(stream, _)| Some((stream, Some(permits.clone().try_acquire_owned().ok()?))));
-                    (last.collect(), None)
-                }
+                None => (last(listener, permits).collect(), None),
             })
         }
     });
-    let opening = accepting.flat_map(stream::iter).map(move |(stream, permit)| {
+    let opening = accepting.flat_map(stream::iter).map(move |Accepted { stream, permit, .. }| {
         let (acceptor, ending) = (acceptor.clone(), ending.clone());
         async move {
             let overdue = async {
@@ -147,7 +160,7 @@ pub(crate) fn until_draining(
                 connection = opening => connection.ok()??,
                 () = overdue => return None,
             };
-            Some(Connection { _permit: permit, ..connection })
+            Some(Connection { _permit: Some(permit), ..connection })
         }
     });
     // One client that is slow to begin keeps nobody waiting.

@@ -112,11 +112,8 @@ struct Admitted {
 }
 
 impl Limits {
-    /// A call of a method once its message is there: none holds a place while its caller takes time to send it.
+    /// A call once its message is there: none holds a place while its caller takes time to send it.
     async fn arrived(&self, request: Request<Body>) -> Result<Request<Body>, Status> {
-        if !self.methods.contains_key(request.uri().path()) {
-            return Ok(request);
-        }
         let (head, body) = request.into_parts();
         // gRPC's own five bytes come before a message.
         let most = self.bounds.message_bytes.saturating_add(5);
@@ -129,8 +126,7 @@ impl Limits {
         Ok(Request::from_parts(head, Body::new(message)))
     }
 
-    async fn admit(&self, path: &str, said: Option<Criticality>) -> Option<Admitted> {
-        let method = self.methods.get(path);
+    async fn admit(&self, method: Option<&Method>, said: Option<Criticality>) -> Option<Admitted> {
         let criticality = method.map_or(said, |method| said.max(Some(method.criticality))).unwrap_or_default();
         if self.present.available_permits() <= self.kept[criticality as usize] {
             return None;
@@ -187,12 +183,16 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         Box::pin(async move {
-            let request = match limits.arrived(request).await {
-                Ok(request) => request,
-                Err(status) => return Ok(status.into_http()),
+            let method = limits.methods.get(request.uri().path());
+            let request = match method {
+                Some(_) => match limits.arrived(request).await {
+                    Ok(request) => request,
+                    Err(status) => return Ok(status.into_http()),
+                },
+                None => request,
             };
             let said = Criticality::said(request.headers());
-            let Some(admitted) = limits.admit(request.uri().path(), said).await else {
+            let Some(admitted) = limits.admit(method, said).await else {
                 return Ok(refusal().into_http());
             };
             let answer = admitted.criticality.scope(inner.call(request)).await?;

@@ -17,13 +17,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
-use crate::accept::{self, Acceptor, LINGER};
+use crate::accept::{self, Accepted, Acceptor, LINGER};
 use crate::lifecycle::Lifecycle;
 use crate::tls;
 
@@ -116,12 +116,11 @@ pub async fn serve<S, B>(
         tokio::select! {
             () = &mut end => break,
             Some(_) = tasks.join_next() => {}
-            accepted = accept(&listener, &permits) => start(&mut tasks, accepted),
+            accepted = accept::next(&listener, &permits) => start(&mut tasks, accepted),
         }
     }
-    for (stream, peer) in accept::last(listener) {
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
-        start(&mut tasks, Accepted { stream, peer, permit });
+    for accepted in accept::last(listener, permits) {
+        start(&mut tasks, accepted);
     }
     closing.cancel();
     let deadline = Instant::now() + drain.saturating_sub(linger);
@@ -129,20 +128,6 @@ pub async fn serve<S, B>(
     if !tasks.is_empty() {
         tracing::warn!(after = ?drain, "requests were still running at the end of the drain and were cut off");
     }
-}
-
-struct Accepted {
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-}
-
-/// The next connection, once one may be had.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Accepted {
-    // Nobody closes the semaphore.
-    let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return std::future::pending().await };
-    let (stream, peer) = accept::next(listener).await;
-    Accepted { stream, peer, permit }
 }
 
 /// How connections are served.

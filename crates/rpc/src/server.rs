@@ -49,8 +49,8 @@ pub struct Config {
     pub max_timeout: Duration,
     /// Calls of one method that run at one time, at most: its own limit, below that, follows how fast it answers.
     pub max_in_flight: usize,
-    /// Calls of one method that wait for their turn, for half of `timeout` at most; of one more, the least critical is refused. Of all methods together, as
-    /// many are there as of one may run and wait.
+    /// Calls of one method that wait for their turn, for half of `timeout` at most; of one more, the least critical is
+    /// refused. Of all methods together, as many are there as of one may run and wait.
     pub max_queued: usize,
     /// Connections at one time; one more waits to be accepted.
     pub max_connections: usize,

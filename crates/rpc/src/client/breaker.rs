@@ -17,7 +17,7 @@ use super::method::Method;
 /// It opens when half of the calls of this time fail; where there are fewer calls than this, it stays closed.
 const WINDOW: Duration = Duration::from_secs(5);
 const FEWEST: u32 = 20;
-/// The time is counted in so many slices, and is looked at once they have all begun but for one.
+/// The time is counted in so many slices, of which the oldest falls out when a new one begins.
 const SLICES: usize = 5;
 /// How long it is open the first time, and at most; up to half of it more by chance.
 const OPEN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
