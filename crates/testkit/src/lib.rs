@@ -22,9 +22,11 @@ pub mod requirement;
 pub mod schemathesis;
 pub mod service;
 pub mod shopper;
+mod told;
 pub mod trace;
 pub mod zipkin;
 
 pub use self::authority::Authority;
 pub use self::daemon::Daemon;
 pub use self::eventually::eventually;
+pub use self::told::Told;

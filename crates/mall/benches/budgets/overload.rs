@@ -5,17 +5,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proto::user::v1::UserInfoRequest;
 use proto::user::v1::user_service_client::UserServiceClient;
-use proto::user::v1::user_service_server::{UserService, UserServiceServer};
-use proto::user::v1::{
-    ChangePasswordRequest, ChangePasswordResponse, LoginRequest, LoginResponse, RegisterRequest, RegisterResponse,
-    UpdateProfileRequest, UpdateProfileResponse, UserInfoRequest, UserInfoResponse,
-};
-use testkit::service;
+use proto::user::v1::user_service_server::UserServiceServer;
+use testkit::{Told, service};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 
 use crate::p99;
 use crate::report::{Goal, Row, number};
@@ -31,7 +28,15 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let lifecycle = rpc::Lifecycle::new();
         let server = rpc::Server::bind(service::server(), lifecycle.clone()).await?;
         let address = server.address()?;
-        let work = Work(Arc::new(Semaphore::new(4)));
+        let turns = Arc::new(Semaphore::new(4));
+        let work = Told::new(move |_| {
+            let turns = Arc::clone(&turns);
+            async move {
+                let _turn = turns.acquire().await.map_err(|_| Status::internal("closed"))?;
+                sleep(Duration::from_millis(5)).await;
+                Ok(())
+            }
+        });
         let serving = tokio::spawn(server.serve(|most| UserServiceServer::new(work).max_decoding_message_size(most)));
         let clients: Vec<Client> = (0..CONNECTIONS)
             .map(|_| Ok(UserServiceClient::new(rpc::client::connect(&service::client(address))?)))
@@ -120,34 +125,4 @@ async fn flood(clients: &[Client], per_second: f64, time: Duration) -> anyhow::R
     let done = times.len() as f64 / seconds;
     let [offered, refused] = [offered, refused].map(|calls| f64::from(calls) / seconds);
     Ok(Flooded { offered, done, refused, p99: p99(times) })
-}
-
-/// A service that can do so much.
-struct Work(Arc<Semaphore>);
-
-#[tonic::async_trait]
-impl UserService for Work {
-    async fn user_info(&self, _: Request<UserInfoRequest>) -> Result<Response<UserInfoResponse>, Status> {
-        let _turn = self.0.acquire().await.map_err(|_| Status::internal("closed"))?;
-        sleep(Duration::from_millis(5)).await;
-        Ok(Response::new(UserInfoResponse::default()))
-    }
-    async fn register(&self, _: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn login(&self, _: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn change_password(
-        &self,
-        _: Request<ChangePasswordRequest>,
-    ) -> Result<Response<ChangePasswordResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn update_profile(
-        &self,
-        _: Request<UpdateProfileRequest>,
-    ) -> Result<Response<UpdateProfileResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
 }

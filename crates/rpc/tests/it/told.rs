@@ -1,61 +1,15 @@
-//! A service that does what a test tells it, the server around it, and its client.
+//! The server around a service that does what a test tells it, and its client.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::user::v1::user_service_client::UserServiceClient;
-use proto::user::v1::user_service_server::{UserService, UserServiceServer};
-use proto::user::v1::*;
+use proto::user::v1::user_service_server::UserServiceServer;
 use rpc::Lifecycle;
+pub(crate) use testkit::Told;
 use tokio::task::JoinHandle;
-use tonic::{Request, Response, Status};
-
-type Behaviour = Arc<dyn Fn(Option<IpAddr>) -> Pin<Box<dyn Future<Output = Result<(), Status>> + Send>> + Send + Sync>;
-
-/// A service whose `UserInfo`, which has no side effects, and whose `Register`, which must not be called twice, are the test's;
-/// the rest is not there.
-#[derive(Clone)]
-pub(crate) struct Told(Behaviour);
-
-impl Told {
-    /// It does this with each call, knowing the address of who calls.
-    pub(crate) fn new<F>(behaviour: impl Fn(Option<IpAddr>) -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Result<(), Status>> + Send + 'static,
-    {
-        Self(Arc::new(move |client| Box::pin(behaviour(client))))
-    }
-}
-
-#[tonic::async_trait]
-impl UserService for Told {
-    async fn user_info(&self, request: Request<UserInfoRequest>) -> Result<Response<UserInfoResponse>, Status> {
-        (self.0)(rpc::client_address(&request)).await?;
-        Ok(Response::new(UserInfoResponse::default()))
-    }
-    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
-        (self.0)(rpc::client_address(&request)).await?;
-        Ok(Response::new(RegisterResponse::default()))
-    }
-    async fn login(&self, _: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn change_password(
-        &self,
-        _: Request<ChangePasswordRequest>,
-    ) -> Result<Response<ChangePasswordResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-    async fn update_profile(
-        &self,
-        _: Request<UpdateProfileRequest>,
-    ) -> Result<Response<UpdateProfileResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
-}
+use tonic::Status;
 
 /// A server at work.
 pub(crate) struct Running {
