@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod admin;
 pub mod admission;
+mod batched;
 pub mod client;
 pub mod criticality;
 pub mod deadline;

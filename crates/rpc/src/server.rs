@@ -25,6 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::accept::{Acceptor, Info};
 use crate::admin::{self, AdminServer};
 use crate::admission::{AdmissionLayer, Bounds};
+use crate::batched::Batched;
 use crate::criticality::{CRITICALITY, Criticality};
 use crate::deadline::DeadlineLayer;
 use crate::faults::FaultLayer;
@@ -209,7 +210,7 @@ impl Server {
         tracing::info!(address = %listener.local_addr()?, "serving");
         // The end of the connections is the end of the service; a signal would leave some of them unanswered.
         let incoming = accept::until_draining(listener, acceptor, config.max_connections, lifecycle.clone());
-        let incoming = incoming.map(Ok::<_, Infallible>);
+        let incoming = incoming.map(|connection| Ok::<_, Infallible>(Batched::new(connection)));
         let mut serving = pin!(router.serve_with_incoming_shutdown(incoming, std::future::pending()));
         lifecycle.set_serving();
         if let Some(result) = lifecycle.bounded(config.lame_duck, config.drain, &mut serving).await {

@@ -23,6 +23,7 @@ use super::cost::Cost;
 use super::failure::Fate;
 use super::outgoing::Outgoing;
 use crate::accept::Io;
+use crate::batched::Batched;
 use crate::tls::Connector;
 
 /// The waits between two tries to connect; chance makes each of them longer, up to twice.
@@ -37,7 +38,7 @@ const HASTE: Duration = Duration::from_millis(25);
 /// A connection that lasted so long had nothing wrong with it: after its end the waits begin with the first.
 const LASTING: Duration = Duration::from_secs(1);
 
-type Connection = http2::Connection<TokioIo<Io>, Outgoing, TokioExecutor>;
+type Connection = http2::Connection<TokioIo<Batched<Io>>, Outgoing, TokioExecutor>;
 
 /// One endpoint.
 #[derive(Debug)]
@@ -311,7 +312,7 @@ async fn connect(
             .keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout)
             .keep_alive_while_idle(true)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Batched::new(stream)))
             .await?;
         Ok((Line { sender, attributes }, connection))
     };
