@@ -9,19 +9,26 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Version, header};
 use rpc::lifecycle::{Lifecycle, State};
+use tower::util::Either;
 use tower::{ServiceBuilder, ServiceExt as _};
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
+use tower_http::catch_panic::{CatchPanic, CatchPanicLayer, ResponseForPanic};
+use tower_http::cors::Cors;
+use tower_http::decompression::{RequestDecompression, RequestDecompressionLayer};
 
 use crate::call::{self, Calls};
 use crate::headers::{X_REQUEST_ID, request_id};
 use crate::refusal::Refusal;
 use crate::{Api, Config, Error, cors, docs};
 
+/// The routes with their layers around all of them: around each of them, as `Router::layer` has it, they would be cloned and boxed
+/// for every request.
+type Surrounded = Either<Cors<Guarded>, Guarded>;
+type Guarded = CatchPanic<RequestDecompression<Router>, Panics>;
+
 /// What answers requests: the routes and what surrounds them, without a port.
 #[derive(Clone, Debug)]
 pub struct Answers {
-    router: Router,
+    surrounded: Surrounded,
     header_bytes: usize,
     headers: usize,
     lifecycle: Lifecycle,
@@ -34,15 +41,14 @@ impl Answers {
             .router(channel, Calls::new(config))
             .merge(docs::router(api))
             .method_not_allowed_fallback(call::wrong_method)
-            .fallback(async || Refusal::no_route())
-            .layer(
-                ServiceBuilder::new()
-                    .option_layer(cors::layer(&config.cors)?)
-                    .layer(CatchPanicLayer::custom(answer_panic))
-                    .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true)),
-            );
+            .fallback(async || Refusal::no_route());
+        let surrounded = ServiceBuilder::new()
+            .option_layer(cors::layer(&config.cors)?)
+            .layer(CatchPanicLayer::custom(Panics))
+            .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+            .service(router);
         let limits = &config.limits;
-        Ok(Self { router, header_bytes: limits.header_bytes, headers: limits.headers, lifecycle })
+        Ok(Self { surrounded, header_bytes: limits.header_bytes, headers: limits.headers, lifecycle })
     }
 
     /// Answers one.
@@ -53,7 +59,8 @@ impl Answers {
             Refusal::large_headers().into_response()
         } else {
             request.headers_mut().insert(X_REQUEST_ID, id.clone());
-            self.router.oneshot(request).await?
+            // Boxed, for a connection keeps the room for it while it is quiet.
+            Box::pin(self.surrounded.oneshot(request)).await?.map(Body::new)
         };
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, id);
@@ -74,7 +81,14 @@ impl Answers {
 }
 
 /// A panic ends its request and nothing else. Its message may hold anything, so it is not repeated here.
-fn answer_panic(_: Box<dyn Any + Send>) -> http::Response<Body> {
-    tracing::error!("a request panicked");
-    Refusal::panicked().into_response()
+#[derive(Clone, Debug)]
+struct Panics;
+
+impl ResponseForPanic for Panics {
+    type ResponseBody = Body;
+
+    fn response_for_panic(&mut self, _: Box<dyn Any + Send>) -> Response {
+        tracing::error!("a request panicked");
+        Refusal::panicked().into_response()
+    }
 }
