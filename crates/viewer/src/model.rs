@@ -35,7 +35,7 @@ impl FromStr for TraceId {
 }
 
 /// What sent spans: one process of a service.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Resource {
     /// Its `service.name`.
     pub(crate) service: String,
@@ -52,7 +52,7 @@ impl Resource {
 }
 
 /// What made spans within a process: a library.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Scope {
     /// The index of its resource, in the batch or segment that holds it.
     pub(crate) resource: u32,

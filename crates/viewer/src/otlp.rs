@@ -4,13 +4,13 @@ pub(crate) mod grpc;
 pub(crate) mod http;
 mod json;
 mod protobuf;
+pub(crate) mod span;
 
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::sync::RwLock;
 
@@ -113,31 +113,12 @@ impl Batch {
         }
     }
 
-    /// Adds a span of the last scope.
-    fn span(&mut self, mut span: Span) -> Result<(), Invalid> {
-        let Ok(trace) = <[u8; 16]>::try_from(span.trace_id.as_slice()) else {
-            return Err(Invalid(format!("a trace id has 16 bytes, not {}", span.trace_id.len())));
-        };
-        let id = span_id(&span.span_id)?;
-        if id == 0 || trace == [0; 16] {
-            return Err(Invalid("a trace id or span id is all zeros".to_owned()));
-        }
-        let parent = if span.parent_span_id.is_empty() { 0 } else { span_id(&span.parent_span_id)? };
-        let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
-        let (kind, name) = (span.kind, std::mem::take(&mut span.name).into_boxed_str());
-        // What is packed beside the body is left out of it: protobuf does not write defaults.
-        (span.trace_id, span.span_id, span.parent_span_id) = Default::default();
-        (span.start_time_unix_nano, span.end_time_unix_nano, span.kind) = Default::default();
+    /// Adds an encoded span of the last scope.
+    fn span(&mut self, span: &[u8]) -> Result<(), Invalid> {
         let scope = self.origins.scopes.len().saturating_sub(1) as u32;
-        let trace = model::TraceId(trace);
-        self.spans.push(Packed { trace, id, parent, start, end, kind, name, scope, body: span.encode_to_vec() });
+        self.spans.push(span::read(span, scope)?);
         Ok(())
     }
-}
-
-fn span_id(bytes: &[u8]) -> Result<u64, Invalid> {
-    let bytes = bytes.try_into().map_err(|_| Invalid(format!("a span id has 8 bytes, not {}", bytes.len())))?;
-    Ok(u64::from_be_bytes(bytes))
 }
 
 /// The service that a resource names; one that names none gets the name that Jaeger gives it.

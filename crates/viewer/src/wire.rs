@@ -3,6 +3,7 @@
 //! A decoded message can be a hundred times its encoded size, so what comes from outside is decoded one span at a
 //! time; and a search that looks at every stored span must not decode each of them.
 
+use bytes::Buf as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 /// The bytes are no protobuf message.
@@ -23,26 +24,34 @@ pub(crate) fn field(message: &[u8], number: u32) -> Option<&[u8]> {
     fields(message).flatten().filter(|(found, _)| *found == number).last().map(|(_, value)| value)
 }
 
-impl<'a> Fields<'a> {
-    fn step(&mut self) -> Result<Option<(u32, &'a [u8])>, Malformed> {
-        let rest = &mut self.0;
-        let (number, wire_type) = decode_key(rest).map_err(|_| Malformed)?;
-        let length = match wire_type {
-            WireType::Varint => {
-                decode_varint(rest).map_err(|_| Malformed)?;
-                return Ok(None);
-            }
-            WireType::SixtyFourBit => 8,
-            WireType::ThirtyTwoBit => 4,
-            WireType::LengthDelimited => decode_varint(rest).map_err(|_| Malformed)?,
-            // Groups are proto2's; no message of OTLP has one.
-            WireType::StartGroup | WireType::EndGroup => return Err(Malformed),
-        };
-        let length = usize::try_from(length).map_err(|_| Malformed)?;
-        let (value, after) = rest.split_at_checked(length).ok_or(Malformed)?;
-        *rest = after;
-        Ok((wire_type == WireType::LengthDelimited).then_some((number, value)))
-    }
+/// The value of a field as it is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    Varint(u64),
+    SixtyFourBit(u64),
+    ThirtyTwoBit,
+    /// A string, bytes, or a message.
+    Bytes(&'a [u8]),
+}
+
+/// Takes the first field off `rest`: its number and its value.
+pub(crate) fn next<'a>(rest: &mut &'a [u8]) -> Result<(u32, Value<'a>), Malformed> {
+    let (number, wire_type) = decode_key(rest).map_err(|_| Malformed)?;
+    let value = match wire_type {
+        WireType::Varint => Value::Varint(decode_varint(rest).map_err(|_| Malformed)?),
+        WireType::SixtyFourBit => Value::SixtyFourBit(rest.try_get_u64_le().map_err(|_| Malformed)?),
+        WireType::ThirtyTwoBit => rest.try_get_u32_le().map(|_| Value::ThirtyTwoBit).map_err(|_| Malformed)?,
+        WireType::LengthDelimited => {
+            let length = decode_varint(rest).map_err(|_| Malformed)?;
+            let length = usize::try_from(length).map_err(|_| Malformed)?;
+            let (value, after) = rest.split_at_checked(length).ok_or(Malformed)?;
+            *rest = after;
+            Value::Bytes(value)
+        }
+        // Groups are proto2's; no message of OTLP has one.
+        WireType::StartGroup | WireType::EndGroup => return Err(Malformed),
+    };
+    Ok((number, value))
 }
 
 impl<'a> Iterator for Fields<'a> {
@@ -50,9 +59,9 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.0.is_empty() {
-            match self.step() {
-                Ok(None) => {}
-                Ok(Some(field)) => return Some(Ok(field)),
+            match next(&mut self.0) {
+                Ok((number, Value::Bytes(value))) => return Some(Ok((number, value))),
+                Ok(_) => {}
                 Err(error) => {
                     self.0 = &[];
                     return Some(Err(error));

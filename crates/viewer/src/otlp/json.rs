@@ -4,6 +4,8 @@ use std::fmt;
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -62,7 +64,7 @@ fn scope(scope_spans: &RawValue, batch: &mut Batch) -> Result<(), Invalid> {
             batch.refused += 1;
             return Ok(());
         }
-        parse(span).and_then(|span| batch.span(span))
+        parse(span).and_then(|span: Span| batch.span(&span.encode_to_vec()))
     })
 }
 

@@ -37,7 +37,7 @@ fn scopes(resource_spans: &[u8], batch: &mut Batch) -> Result<(), Invalid> {
         for element in fields(scope_spans) {
             match element? {
                 (SPANS, span) if span.len() > MAX_SPAN => batch.refused += 1,
-                (SPANS, span) => batch.span(Message::decode(span)?)?,
+                (SPANS, span) => batch.span(span)?,
                 _ => {}
             }
         }

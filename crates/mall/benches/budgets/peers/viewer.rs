@@ -1,18 +1,20 @@
 //! The viewer beside Jaeger with its memory storage: how fast it takes spans, what they weigh, how fast it finds them, and how
 //! soon it is there.
 
+use std::ops::Range;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::Message as _;
 use testkit::jaeger;
 use testkit::otlp::Sink;
 use testkit::process::{Mall, json};
 use testkit::shopper::Shopper;
-use tonic::transport::Channel;
 
 use super::ratio;
 use crate::report::{Goal, Row};
@@ -21,6 +23,8 @@ use crate::{MALL, median, on_one_thread, system};
 /// Copies of the traces of real requests, each with ids of its own; as many spans as this at least.
 const SPANS: usize = 100_000;
 const ROUNDS: usize = 5;
+/// Messages on the way at one time.
+const CLIENTS: usize = 4;
 const SEARCHES: usize = 40;
 const STARTS: usize = 5;
 
@@ -40,7 +44,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             let (mall, ours) = ours().await?;
             let theirs = jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?;
             let theirs_side =
-                Side { otlp: theirs.otlp_grpc.clone(), query: theirs.query.clone(), pid: theirs.process.pid() };
+                Side { otlp: theirs.otlp_http.clone(), query: theirs.query.clone(), pid: theirs.process.pid() };
             for (index, side) in [&ours, &theirs_side].into_iter().enumerate() {
                 let (rate, memory) = side.take(&spans).await?;
                 rates[index].push(rate);
@@ -90,7 +94,7 @@ async fn start_alone() -> anyhow::Result<f64> {
 /// A whole mall, for its viewer.
 async fn ours() -> anyhow::Result<(Mall, Side)> {
     let mall = Mall::of(MALL).variable("MALL__TELEMETRY__DISABLED", "true").start().await;
-    let otlp = format!("http://{}", mall.address("viewer", "otlp_grpc"));
+    let otlp = format!("http://{}", mall.address("viewer", "otlp_http"));
     let side = Side { otlp, query: mall.url("viewer"), pid: system::pid(&mall, "viewer")? };
     Ok((mall, side))
 }
@@ -114,6 +118,15 @@ fn count(spans: &[ResourceSpans]) -> usize {
     spans.iter().flat_map(|it| &it.scope_spans).map(|it| it.spans.len()).sum()
 }
 
+/// What an exporter would send of the same spans in these runs, some hundred of them at a time.
+fn messages(spans: &[ResourceSpans], runs: Range<u64>) -> Vec<Bytes> {
+    let runs = runs.flat_map(|run| {
+        let parts = another(spans, run);
+        parts.chunks(2).map(|part| part.to_vec()).collect::<Vec<_>>()
+    });
+    runs.map(|resource_spans| ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()).collect()
+}
+
 /// The same spans as another run would have made them.
 fn another(spans: &[ResourceSpans], run: u64) -> Vec<ResourceSpans> {
     let mut spans = spans.to_vec();
@@ -133,27 +146,33 @@ fn another(spans: &[ResourceSpans], run: u64) -> Vec<ResourceSpans> {
 impl Side {
     /// Takes [`SPANS`]; answers how many in a second, and what a hundred thousand weigh in MiB.
     async fn take(&self, spans: &[ResourceSpans]) -> anyhow::Result<(f64, f64)> {
-        let mut client: TraceServiceClient<Channel> = TraceServiceClient::connect(self.otlp.clone()).await?;
-        let mut send = async |run: u64| -> anyhow::Result<usize> {
-            let spans = another(spans, run);
-            let count = count(&spans);
-            // As an exporter sends them: some hundred at a time.
-            for part in spans.chunks(2) {
-                client.export(ExportTraceServiceRequest { resource_spans: part.to_vec() }).await?;
-            }
-            Ok(count)
-        };
-        send(0).await?;
+        self.send(messages(spans, 0..1)).await?;
         let before = system::rss(self.pid)?;
-        let (mut sent, mut run, began) = (0, 1, Instant::now());
-        while sent < SPANS {
-            sent += send(run).await?;
-            run += 1;
-        }
+        let runs = SPANS.div_ceil(count(spans)) as u64;
+        // Encoded beforehand: it is the receiver that is measured.
+        let messages = messages(spans, 1..1 + runs);
+        let began = Instant::now();
+        self.send(messages).await?;
         let seconds = began.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a number of spans is small")]
-        let sent = sent as f64;
+        let sent = (count(spans) as u64 * runs) as f64;
         Ok((sent / seconds, (system::rss(self.pid)? - before) * 1e5 / sent))
+    }
+
+    /// Sends messages, [`CLIENTS`] at one time.
+    async fn send(&self, messages: Vec<Bytes>) -> anyhow::Result<()> {
+        let (client, url) = (testkit::http::Client::default(), format!("{}/v1/traces", self.otlp));
+        let messages = stream::iter(messages).map(Ok).try_for_each_concurrent(CLIENTS, |message| {
+            let request = http::Request::post(&url).header("content-type", "application/x-protobuf");
+            let request = request.body(message.into());
+            let client = &client;
+            async move {
+                let answer = client.try_send(request?).await.map_err(anyhow::Error::from_boxed)?;
+                ensure!(answer.status() == 200, "spans were answered {}", answer.status());
+                Ok(())
+            }
+        });
+        messages.await
     }
 
     /// The median time of a search, in milliseconds.
