@@ -112,11 +112,12 @@ fn headers(bytes: &[u8]) {
     let _ = std::str::from_utf8(bytes).map(|text| text.parse::<rpc::faults::Fault>());
 }
 
-/// A message of spans, in Protobuf and in JSON, and a question about them.
+/// A message of spans, in Protobuf and in JSON, a span alone, and a question about them.
 fn otlp(bytes: &[u8]) {
     const LIMIT: usize = 16 * 1024 * 1024;
     static STORE: LazyLock<Mutex<Measured>> = LazyLock::new(|| Mutex::new(Measured::new(LIMIT)));
     let (line, message) = first_line(bytes);
+    assert!(viewer::measure::is_read_alike(bytes));
     let mut store = STORE.lock().unwrap();
     store.ingest(bytes);
     store.ingest(message);
