@@ -23,6 +23,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let upstream = mall.address("user.rpc", "listen").to_string();
         let peer = Peer::start("gateway", &[("--upstream", &upstream), ("--sampler", "off")]).await?;
         let wire = |address| Wire::post(address, PATH, Some(&shopper.token), "{}");
+        let pids = [system::pid(&mall, "user.api")?, peer.process.pid()];
         let mut rows = Vec::new();
         for connections in [1, 16, 256] {
             let ours = vec![wire(mall.address("user.api", "listen")); connections];
@@ -30,47 +31,67 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             let none: Vec<_> = (0..connections).map(|_| Grpc::new(&mall, &shopper)).collect::<Result<_, _>>()?;
             let mut rounds = Vec::new();
             for round in 0..=ROUNDS {
-                let loads = [load(&ours, ROUND).await?, load(&theirs, ROUND).await?, load(&none, ROUND).await?];
+                let sides = [asked(&ours, pids[0]).await?, asked(&theirs, pids[1]).await?];
+                let none = load(&none, ROUND).await?;
                 if round > 0 {
-                    rounds.push(loads);
+                    rounds.push(Round { sides, none });
                 }
             }
             rows.extend(compared(connections, &rounds));
         }
-        let ours = system::rss(system::pid(&mall, "user.api")?)?;
-        let theirs = system::rss(peer.process.pid())?;
+        let [ours, theirs] = [system::rss(pids[0])?, system::rss(pids[1])?];
         rows.push(ratio("gateway, RSS after that of grpc-gateway's", Goal::AtMost(33.3), &[ours], &[theirs], "MiB"));
         Ok(rows)
     })
 }
 
-fn compared(connections: usize, rounds: &[[Load; 3]]) -> [Row; 2] {
-    let of =
-        |side: usize, figure: fn(&Load) -> f64| rounds.iter().map(|loads| figure(&loads[side])).collect::<Vec<_>>();
-    let [rate, p50, p99]: [fn(&Load) -> f64; 3] = [|load| load.per_second, |load| load.p50, |load| load.p99];
-    let direct = |figure| number(median(of(2, figure)));
-    let rates = ratio(
-        format!("gateway, throughput of grpc-gateway's, {connections} connections"),
-        Goal::AtLeast(200.0),
-        &of(0, rate),
-        &of(1, rate),
-        &format!(
-            "/s; {} /s without a gateway, by tonic; ours left {} % of a core to its client",
-            direct(rate),
-            number(100.0 * median(of(0, |load| load.client)))
+/// Ours, theirs, and neither.
+struct Round {
+    sides: [Asked; 2],
+    none: Load,
+}
+
+/// How a gateway was asked, and the microseconds of CPU that it took for a request.
+struct Asked {
+    load: Load,
+    cpu: f64,
+}
+
+async fn asked(clients: &[Wire], pid: u32) -> anyhow::Result<Asked> {
+    let before = system::cpu(pid)?;
+    let load = load(clients, ROUND).await?;
+    let cpu = (system::cpu(pid)? - before).as_secs_f64() * 1e6 / load.calls;
+    Ok(Asked { load, cpu })
+}
+
+fn compared(connections: usize, rounds: &[Round]) -> [Row; 3] {
+    let of = |figure: fn(&Asked) -> f64| {
+        [0, 1].map(|side| rounds.iter().map(|round| figure(&round.sides[side])).collect::<Vec<_>>())
+    };
+    let direct = |figure: fn(&Load) -> f64| number(median(rounds.iter().map(|round| figure(&round.none))));
+    let row = |what: &str, goal, figure, note: String| {
+        let [ours, theirs] = of(figure);
+        let budget = format!("gateway, {what} of grpc-gateway's, {connections} connections");
+        ratio(budget, goal, &ours, &theirs, &note)
+    };
+    let client = number(100.0 * median(rounds.iter().map(|round| round.sides[0].load.client)));
+    let p50 = of(|it| it.load.p50).map(|values| number(median(values)));
+    [
+        row(
+            "throughput",
+            Goal::AtLeast(200.0),
+            |it| it.load.per_second,
+            format!(
+                "/s; {} /s without a gateway, by tonic; ours left {client} % of a core to its client",
+                direct(|load| load.per_second)
+            ),
         ),
-    );
-    let times = ratio(
-        format!("gateway, p99 of grpc-gateway's, {connections} connections"),
-        Goal::AtMost(50.0),
-        &of(0, p99),
-        &of(1, p99),
-        &format!(
-            "ms; p50 {} and {}; p99 {} without a gateway",
-            number(median(of(0, p50))),
-            number(median(of(1, p50))),
-            direct(p99)
+        row(
+            "p99",
+            Goal::AtMost(50.0),
+            |it| it.load.p99,
+            format!("ms; p50 {} and {}; p99 {} without a gateway", p50[0], p50[1], direct(|load| load.p99)),
         ),
-    );
-    [rates, times]
+        row("CPU of a request", Goal::AtMost(50.0), |it| it.cpu, "us".to_owned()),
+    ]
 }
