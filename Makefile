@@ -103,9 +103,9 @@ sbom: ## lists all that the binary is made of, as SPDX, in target/mall.spdx.json
 	@echo "target/mall.spdx.json: $$(grep -c '"SPDXID": "SPDXRef-Package' target/mall.spdx.json) packages"
 
 # GROUPS narrows it: make bench GROUPS="startup memory". With BENCH_STRICT=1 a missed budget is a failure.
-BENCHED = --locked -p auth -p mall -p telemetry -p viewer
+BENCHED = --locked -p auth -p mall -p telemetry -p user -p viewer
 bench: setup ## measures the budgets, in release mode, and prints them as one table
-	$(CARGO) bench $(BENCHED) --no-run --bench budgets --bench span --bench store --bench token
+	$(CARGO) bench $(BENCHED) --no-run --bench allocations --bench budgets --bench span --bench store --bench token
 	@$(CARGO) bench $(BENCHED) --quiet --bench budgets -- $(GROUPS)
 
 # The same services in Go are built by Go, Jaeger is got; GROUPS narrows it: make compare GROUPS="peer-gateway peer-rpc".

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod allocations;
 mod chaos;
 mod gateway;
 mod layers;
@@ -35,7 +36,7 @@ const MALL: &str = env!("CARGO_BIN_EXE_mall");
 /// Measures one group of budgets.
 type Measure = fn() -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Measure); 17] = [
+const GROUPS: [(&str, Measure); 18] = [
     ("startup", startup::measure),
     ("memory", memory::measure),
     ("gateway", gateway::measure),
@@ -47,6 +48,7 @@ const GROUPS: [(&str, Measure); 17] = [
     ("chaos", chaos::measure),
     ("layers", layers::measure),
     ("token", token::measure),
+    ("allocations", allocations::measure),
     ("viewer", viewer::measure),
     ("peer-gateway", peers::gateway::measure),
     ("peer-rpc", peers::rpc::measure),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 
 /// The packages that `make bench` builds: the same ones here, or cargo would build them again with other features.
-const PACKAGES: [&str; 4] = ["auth", "mall", "telemetry", "viewer"];
+const PACKAGES: [&str; 5] = ["auth", "mall", "telemetry", "user", "viewer"];
 
 /// What the benchmark `name` prints.
 pub(crate) fn output(name: &str) -> anyhow::Result<String> {

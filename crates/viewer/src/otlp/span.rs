@@ -104,7 +104,8 @@ pub(crate) fn read(span: &[u8], scope: u32) -> Result<Packed, Invalid> {
             }
         }
     }
-    let trace = TraceId(trace.try_into().map_err(|_| Invalid(format!("a trace id has 16 bytes, not {}", trace.len())))?);
+    let trace =
+        TraceId(trace.try_into().map_err(|_| Invalid(format!("a trace id has 16 bytes, not {}", trace.len())))?);
     let id = span_id(id)?;
     if id == 0 || trace.0 == [0; 16] {
         return Err(Invalid("a trace id or span id is all zeros".to_owned()));
@@ -150,7 +151,8 @@ mod tests {
 
     /// A span with all that a span may have.
     fn whole() -> Span {
-        let event = Event { time_unix_nano: 1, name: "event".to_owned(), attributes: attributes(), ..Default::default() };
+        let event =
+            Event { time_unix_nano: 1, name: "event".to_owned(), attributes: attributes(), ..Default::default() };
         let link = Link {
             trace_id: vec![1; 16],
             span_id: vec![2; 8],
