@@ -12,9 +12,16 @@ use crate::model::Stored;
 use crate::otlp::{self, Batch};
 use crate::store::Store;
 
-/// Whether a span that can be read is to prost what it is here.
+/// Whether a span is here what it is to prost.
 pub fn is_read_alike(span: &[u8]) -> bool {
-    let Ok(packed) = otlp::span::read(span, 0) else { return true };
+    let there = Span::decode(span).ok();
+    let Ok(packed) = otlp::span::read(span, 0) else {
+        // Of what prost reads, ids are refused that are none.
+        let is_id = |id: &[u8], bytes| id.len() == bytes && id.iter().any(|byte| *byte != 0);
+        let is_parent = |id: &[u8]| matches!(id.len(), 0 | 8);
+        return there
+            .is_none_or(|it| !is_id(&it.trace_id, 16) || !is_id(&it.span_id, 8) || !is_parent(&it.parent_span_id));
+    };
     let here = Stored {
         resource: Arc::default(),
         scope: Arc::default(),
@@ -26,8 +33,11 @@ pub fn is_read_alike(span: &[u8]) -> bool {
         end: packed.end,
         body: packed.body,
     };
+    // A parent that is all zeros is none.
+    let there =
+        there.map(|it| if it.parent_span_id == [0; 8] { Span { parent_span_id: Vec::new(), ..it } } else { it });
     // Encoded, for a number that is none is not like itself.
-    Span::decode(span).is_ok_and(|there| there.encode_to_vec() == here.decode(packed.trace).encode_to_vec())
+    there.is_some_and(|there| there.encode_to_vec() == here.decode(packed.trace).encode_to_vec())
 }
 
 /// A store of traces.

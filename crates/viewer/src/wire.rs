@@ -1,7 +1,7 @@
 //! Walks over an encoded protobuf message without decoding it.
 //!
-//! A decoded message can be a hundred times its encoded size, so what comes from outside is decoded one span at a
-//! time; and a search that looks at every stored span must not decode each of them.
+//! A decoded message can be a hundred times its encoded size, and takes long to make: what comes from outside is looked at as
+//! it is, and so is every stored span in a search.
 
 use bytes::Buf as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
