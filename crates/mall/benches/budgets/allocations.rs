@@ -10,7 +10,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     let row = |(label, most)| {
         let figure = output.lines().find_map(|line| other::number_after(line, label));
         let figure = figure.with_context(|| format!("the benchmark `allocations` does not tell of {label}"))?;
-        Ok(Row::new(format!("{label}, allocations, its client's and database's too"), Goal::AtMost(most), figure, ""))
+        Ok(Row::new(format!("{label}, allocations, its client's too"), Goal::AtMost(most), figure, ""))
     };
     [("a call to user.rpc", 130.0), ("a request to user.api", 170.0)].map(row).into_iter().collect()
 }

@@ -19,6 +19,24 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
 }
 
+/// What a process takes of the CPU from a moment on.
+pub(crate) struct Taking {
+    pid: u32,
+    before: Duration,
+}
+
+impl Taking {
+    /// From now on.
+    pub(crate) fn from_now(pid: u32) -> anyhow::Result<Self> {
+        Ok(Self { pid, before: cpu(pid)? })
+    }
+
+    /// The microseconds of each of so many things that were done since.
+    pub(crate) fn of_each(&self, count: f64) -> anyhow::Result<f64> {
+        Ok((cpu(self.pid)? - self.before).as_secs_f64() * 1e6 / count)
+    }
+}
+
 /// The memory that a process has in use, shared pages included, in MiB.
 pub(crate) fn rss(pid: u32) -> anyhow::Result<f64> {
     mib(&read(pid, "status")?, "VmRSS:")

@@ -5,6 +5,7 @@ use testkit::shopper::Shopper;
 
 use super::{Peer, ROUND, ROUNDS, ratio};
 use crate::report::{Goal, Row, number};
+use crate::system::Taking;
 use crate::traffic::{Grpc, Load, load};
 use crate::wire::Wire;
 use crate::{MALL, median, on_one_thread, system};
@@ -58,9 +59,9 @@ struct Asked {
 }
 
 async fn asked(clients: &[Wire], pid: u32) -> anyhow::Result<Asked> {
-    let before = system::cpu(pid)?;
+    let taking = Taking::from_now(pid)?;
     let load = load(clients, ROUND).await?;
-    let cpu = (system::cpu(pid)? - before).as_secs_f64() * 1e6 / load.calls;
+    let cpu = taking.of_each(load.calls)?;
     Ok(Asked { load, cpu })
 }
 

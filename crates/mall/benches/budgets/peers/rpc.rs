@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use super::{Peer, ROUND, ROUNDS, go, postgres, ratio};
 use crate::report::{Goal, Row};
+use crate::system::Taking;
 use crate::traffic::CONNECTIONS;
 use crate::{MALL, on_one_thread, system};
 
@@ -108,9 +109,8 @@ impl Ghz {
             command.args(["--metadata", &format!(r#"{{"authorization":"Bearer {token}"}}"#)]);
         }
         command.arg(address.to_string());
-        let before = system::cpu(pid)?;
+        let taking = Taking::from_now(pid)?;
         let output = command.stdin(Stdio::null()).output().await.context("run ghz")?;
-        let cpu = (system::cpu(pid)? - before).as_secs_f64();
         ensure!(output.status.success(), "ghz: {}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout)?;
         let codes = report["statusCodeDistribution"].as_object().context("ghz tells of no codes")?;
@@ -118,6 +118,6 @@ impl Ghz {
         let p99 = report["latencyDistribution"].as_array().into_iter().flatten().find(|it| it["percentage"] == 99);
         let nanos = p99.and_then(|it| it["latency"].as_f64()).context("ghz tells of no p99")?;
         let figure = |name: &str| report[name].as_f64().with_context(|| format!("ghz tells of no {name}"));
-        Ok(Asked { per_second: figure("rps")?, p99: nanos / 1e6, cpu: cpu * 1e6 / figure("count")? })
+        Ok(Asked { per_second: figure("rps")?, p99: nanos / 1e6, cpu: taking.of_each(figure("count")?)? })
     }
 }

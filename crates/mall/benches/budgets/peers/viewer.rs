@@ -17,14 +17,15 @@ use testkit::process::{Mall, json};
 use testkit::shopper::Shopper;
 
 use super::ratio;
-use crate::report::{Goal, Row};
+use crate::report::{Goal, Row, number};
+use crate::system::Taking;
 use crate::{MALL, median, on_one_thread, system};
 
 /// Copies of the traces of real requests, each with ids of its own; as many spans as this at least.
 const SPANS: usize = 100_000;
 const ROUNDS: usize = 5;
 /// Messages on the way at one time.
-const CLIENTS: usize = 4;
+const IN_FLIGHT: usize = 4;
 const SEARCHES: usize = 40;
 const STARTS: usize = 5;
 
@@ -38,25 +39,33 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             drop(jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?);
             starts[1].push(began.elapsed().as_secs_f64() * 1e3);
         }
-        let (mut rates, mut memories, mut searches) =
-            ([const { Vec::new() }; 2], [const { Vec::new() }; 2], [const { Vec::new() }; 2]);
+        let (mut taken, mut searches) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for _ in 0..ROUNDS {
             let (mall, ours) = ours().await?;
             let theirs = jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?;
             let theirs_side =
                 Side { otlp: theirs.otlp_http.clone(), query: theirs.query.clone(), pid: theirs.process.pid() };
             for (index, side) in [&ours, &theirs_side].into_iter().enumerate() {
-                let (rate, memory) = side.take(&spans).await?;
-                rates[index].push(rate);
-                memories[index].push(memory);
+                taken[index].push(side.take(&spans).await?);
                 searches[index].push(side.search().await?);
             }
             drop((mall, theirs));
         }
-        let [mine, other] = &rates;
-        let mut rows = vec![ratio("viewer, spans a second of Jaeger's", Goal::AtLeast(300.0), mine, other, "/s")];
-        let [mine, other] = &memories;
-        rows.push(ratio("viewer, memory of 100,000 spans of Jaeger's", Goal::AtMost(33.3), mine, other, "MiB"));
+        let client = number(median(taken.iter().flatten().map(|it| it.client)));
+        let row = |what: &str, goal, figure: fn(&Taken) -> f64, unit: &str| {
+            let [mine, other] = taken.each_ref().map(|side| side.iter().map(figure).collect::<Vec<_>>());
+            ratio(format!("viewer, {what} of Jaeger's"), goal, &mine, &other, unit)
+        };
+        let mut rows = vec![
+            row(
+                "spans a second",
+                Goal::AtLeast(300.0),
+                |it| it.per_second,
+                &format!("/s; {client} us a span of the client's CPU"),
+            ),
+            row("CPU of a span", Goal::AtMost(33.3), |it| it.cpu, "us"),
+            row("memory of 100,000 spans", Goal::AtMost(33.3), |it| it.memory, "MiB"),
+        ];
         let [mine, other] = &searches;
         rows.push(ratio("viewer, a search of Jaeger's, median", Goal::AtMost(50.0), mine, other, "ms"));
         let [mine, other] = &starts;
@@ -70,6 +79,16 @@ struct Side {
     otlp: String,
     query: String,
     pid: u32,
+}
+
+/// How spans were taken.
+struct Taken {
+    per_second: f64,
+    /// What a span took of the receiver's CPU, in microseconds, and of the client's.
+    cpu: f64,
+    client: f64,
+    /// What a hundred thousand weigh in MiB.
+    memory: f64,
 }
 
 /// Milliseconds until a viewer without a mall answers.
@@ -144,25 +163,31 @@ fn another(spans: &[ResourceSpans], run: u64) -> Vec<ResourceSpans> {
 }
 
 impl Side {
-    /// Takes [`SPANS`]; answers how many in a second, and what a hundred thousand weigh in MiB.
-    async fn take(&self, spans: &[ResourceSpans]) -> anyhow::Result<(f64, f64)> {
+    /// Takes [`SPANS`].
+    async fn take(&self, spans: &[ResourceSpans]) -> anyhow::Result<Taken> {
         self.send(messages(spans, 0..1)).await?;
         let before = system::rss(self.pid)?;
         let runs = SPANS.div_ceil(count(spans)) as u64;
-        // Encoded beforehand: it is the receiver that is measured.
-        let messages = messages(spans, 1..1 + runs);
-        let began = Instant::now();
-        self.send(messages).await?;
+        // Encoded beforehand: that is work of the sender.
+        let encoded = messages(spans, 1..1 + runs);
+        let (began, taking, client) =
+            (Instant::now(), Taking::from_now(self.pid)?, Taking::from_now(std::process::id())?);
+        self.send(encoded).await?;
         let seconds = began.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a number of spans is small")]
         let sent = (count(spans) as u64 * runs) as f64;
-        Ok((sent / seconds, (system::rss(self.pid)? - before) * 1e5 / sent))
+        Ok(Taken {
+            per_second: sent / seconds,
+            cpu: taking.of_each(sent)?,
+            client: client.of_each(sent)?,
+            memory: (system::rss(self.pid)? - before) * 1e5 / sent,
+        })
     }
 
-    /// Sends messages, [`CLIENTS`] at one time.
+    /// Sends messages, [`IN_FLIGHT`] at one time.
     async fn send(&self, messages: Vec<Bytes>) -> anyhow::Result<()> {
         let (client, url) = (testkit::http::Client::default(), format!("{}/v1/traces", self.otlp));
-        let messages = stream::iter(messages).map(Ok).try_for_each_concurrent(CLIENTS, |message| {
+        let messages = stream::iter(messages).map(Ok).try_for_each_concurrent(IN_FLIGHT, |message| {
             let request = http::Request::post(&url).header("content-type", "application/x-protobuf");
             let request = request.body(message.into());
             let client = &client;
