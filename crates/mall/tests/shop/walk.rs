@@ -199,8 +199,10 @@ async fn whatever_happens_every_answer_holds() {
         walk.check(&books);
         let Known { orders, cancelled, ended, .. } = &walk.known;
         eprintln!("{} orders known, {} cancelled, {} payments ended", orders.len(), cancelled.len(), ended.len());
-        assert!(!orders.is_empty() && !ended.is_empty(), "a walk that got nowhere");
+        assert!(!orders.is_empty(), "a walk that got nowhere");
     }
+    // One client may find all of its orders cancelled by the others before it pays.
+    assert!(walks.iter().any(|walk| !walk.known.ended.is_empty()), "nobody paid");
     let struck = mall.logs().text().matches("is ready again").count();
     assert!(struck > 0, "nobody was struck");
 }
