@@ -1,7 +1,7 @@
 //! Reads an encoded span where it lies: what is kept beside it is taken out, and the rest is copied as it is.
 //!
 //! prost would make a dozen strings and lists of a span, of which its encoder makes the same bytes again; without it
-//! `benches/store.rs` takes nearly twice as many spans in a second. A span in any other form than that in which encoders write
+//! `benches/store.rs` takes half as many spans again in a second. A span in any other form than that in which encoders write
 //! it is left to prost, whose word is thus the last on all that is unusual or wrong.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
