@@ -89,11 +89,12 @@ impl Fields {
             let Ok((number, value)) = next(&mut rest) else { return false };
             let Some(kind) = self.kinds.get(number as usize - 1) else { return false };
             let is_another = seen & 1 << number != 0 || self.is_oneof && seen != 0;
+            if is_another && !matches!(kind, Many(_)) {
+                return false;
+            }
             seen |= 1 << number;
             let is_plain = match (kind, value) {
-                (Many(fields), Value::Bytes(message)) => depth > 0 && fields.is_plain(message, depth - 1),
-                _ if is_another => false,
-                (One(fields), Value::Bytes(message)) => depth > 0 && fields.is_plain(message, depth - 1),
+                (One(fields) | Many(fields), Value::Bytes(message)) => depth > 0 && fields.is_plain(message, depth - 1),
                 (Text, Value::Bytes(text)) => std::str::from_utf8(text).is_ok(),
                 (Varint, Value::Varint(_))
                 | (SixtyFourBit, Value::SixtyFourBit(_))
