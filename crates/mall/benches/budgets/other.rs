@@ -26,6 +26,12 @@ pub(crate) fn output(name: &str) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// The figure behind `label` in the output of the benchmark `name`.
+pub(crate) fn figure(name: &str, output: &str, label: &str) -> anyhow::Result<f64> {
+    let figure = output.lines().find_map(|line| number_after(line, label));
+    figure.with_context(|| format!("the benchmark `{name}` does not tell of `{label}`"))
+}
+
 /// The first number behind `label` in a line.
 pub(crate) fn number_after(line: &str, label: &str) -> Option<f64> {
     let rest = line.trim_start().strip_prefix(label)?;

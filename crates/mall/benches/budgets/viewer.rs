@@ -7,10 +7,7 @@ use crate::report::{Goal, Row};
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     let output = other::output("store")?;
-    let first = |label: &str| {
-        let figure = output.lines().find_map(|line| number_after(line, label));
-        figure.with_context(|| format!("the benchmark `store` does not tell of `{label}`"))
-    };
+    let first = |label: &str| other::figure("store", &output, label);
     let slowest = output.lines().filter_map(|line| Some((number_after(line, "viewer search")?, line)));
     let (search, line) =
         slowest.max_by(|a, b| a.0.total_cmp(&b.0)).context("the benchmark `store` tells of no search")?;
