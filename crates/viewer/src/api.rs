@@ -233,7 +233,7 @@ async fn transform(State(shared): State<Shared>, request: Request) -> Result<Res
         ids.sort_unstable();
         ids.dedup();
         let mut store = Store::new(16 * MAX_UPLOAD);
-        store.insert(batch);
+        store.insert(&batch);
         by_ids(store.traces(&ids))
     };
     Ok(work(Ok(turn), answer).await)

@@ -15,7 +15,9 @@ use crate::store::Store;
 /// Whether a span is here what it is to prost.
 pub fn is_read_alike(span: &[u8]) -> bool {
     let there = Span::decode(span).ok();
-    let Ok(packed) = otlp::span::read(span, 0) else {
+    let mut batch = Batch::default();
+    let read = otlp::span::read(span, &mut batch).map(|()| batch.spans.pop());
+    let Ok(Some(packed)) = read else {
         // Of what prost reads, ids are refused that are none.
         let is_id = |id: &[u8], bytes| id.len() == bytes && id.iter().any(|byte| *byte != 0);
         let is_parent = |id: &[u8]| matches!(id.len(), 0 | 8);
@@ -25,13 +27,13 @@ pub fn is_read_alike(span: &[u8]) -> bool {
     let here = Stored {
         resource: Arc::default(),
         scope: Arc::default(),
-        name: packed.name.into(),
+        name: batch.names,
         kind: packed.kind,
         id: packed.id,
         parent: packed.parent,
         start: packed.start,
         end: packed.end,
-        body: packed.body,
+        body: batch.bodies,
     };
     // A parent that is all zeros is none.
     let there =
@@ -52,12 +54,12 @@ impl Measured {
 
     /// Stores an OTLP message; answers whether it could be read.
     pub fn ingest(&mut self, message: &[u8]) -> bool {
-        Batch::from_protobuf(message).map(|batch| self.0.insert(batch)).is_ok()
+        Batch::from_protobuf(message).map(|batch| self.0.insert(&batch)).is_ok()
     }
 
     /// The same for one in JSON.
     pub fn ingest_json(&mut self, message: &[u8]) -> bool {
-        Batch::from_json(message).map(|batch| self.0.insert(batch)).is_ok()
+        Batch::from_json(message).map(|batch| self.0.insert(&batch)).is_ok()
     }
 
     /// Searches as `GET /api/traces` does; answers the bytes of the answer, if the question is right.

@@ -6,6 +6,7 @@ mod json;
 mod protobuf;
 pub(crate) mod span;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -37,11 +38,12 @@ pub(crate) struct Packed {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) kind: i32,
-    pub(crate) name: Box<str>,
+    /// Its part of [`Batch::names`].
+    pub(crate) name: Range<usize>,
     /// Where it comes from: the number of a scope of its batch.
     pub(crate) scope: u32,
-    /// The span as protobuf without all of the above.
-    pub(crate) body: Vec<u8>,
+    /// Its part of [`Batch::bodies`].
+    pub(crate) body: Range<usize>,
 }
 
 /// Where the spans of one message come from; spans refer to scopes and scopes to resources by number.
@@ -56,6 +58,10 @@ pub(crate) struct Origins {
 pub(crate) struct Batch {
     pub(crate) origins: Origins,
     pub(crate) spans: Vec<Packed>,
+    /// The names of all spans, one after the other, so that a span needs no memory of its own.
+    pub(crate) names: String,
+    /// The spans as protobuf without all that is in [`Packed`].
+    pub(crate) bodies: Vec<u8>,
     /// Spans that were too large.
     pub(crate) refused: u64,
 }
@@ -112,13 +118,6 @@ impl Batch {
             self.origins.resources.pop();
         }
     }
-
-    /// Adds an encoded span of the last scope.
-    fn span(&mut self, span: &[u8]) -> Result<(), Invalid> {
-        let scope = self.origins.scopes.len().saturating_sub(1) as u32;
-        self.spans.push(span::read(span, scope)?);
-        Ok(())
-    }
 }
 
 /// The service that a resource names; one that names none gets the name that Jaeger gives it.
@@ -151,7 +150,7 @@ impl Sink {
     /// Stores the batch; says how many of its spans were not kept, and why.
     pub(crate) async fn put(&self, batch: Batch) -> Option<(u64, String)> {
         let refused = batch.refused;
-        let cut = self.store.write().await.insert(batch);
+        let cut = self.store.write().await.insert(&batch);
         let mut reasons = Vec::new();
         if refused > 0 {
             reasons.push(format!("{refused} spans are larger than {MAX_SPAN} bytes"));

@@ -19,7 +19,7 @@ use segment::{Entry, HEADER, Known, Position, Record, Segment};
 
 use crate::metrics::Stats;
 use crate::model::{Stored, Trace, TraceId};
-use crate::otlp::{Batch, Origins, Packed};
+use crate::otlp::{Batch, Packed};
 
 /// The smallest memory that a store works with.
 pub(crate) const SMALLEST: usize = 1 << 20;
@@ -72,12 +72,12 @@ impl Store {
     }
 
     /// Stores the batch's spans; answers how many were cut off because their trace has its share of the memory already.
-    pub(crate) fn insert(&mut self, batch: Batch) -> u64 {
+    pub(crate) fn insert(&mut self, batch: &Batch) -> u64 {
         let mut cut = 0;
         let count = batch.spans.len() as u64;
         self.stats.refused.fetch_add(batch.refused, Relaxed);
         let mut known = Known::default();
-        for span in batch.spans {
+        for span in &batch.spans {
             let size = HEADER + span.body.len() + span.name.len();
             let taken = self.entry_mut(span.trace).map_or(0, |entry| entry.bytes as usize);
             if taken + size > self.share {
@@ -87,11 +87,11 @@ impl Store {
                 }
                 continue;
             }
-            if !self.segments.back().is_some_and(|segment| segment.has_room(&span)) {
+            if !self.segments.back().is_some_and(|segment| segment.has_room(span)) {
                 self.rotate(HEADER + span.body.len());
                 known = Known::default();
             }
-            self.write(span, size, &batch.origins, &mut known);
+            self.write(span, size, batch, &mut known);
         }
         // Dictionaries and the index grow between rotations.
         while self.bytes() > self.limit && self.segments.len() > 1 {
@@ -109,7 +109,7 @@ impl Store {
         Some(&mut self.segments[slot.segment.wrapping_sub(self.first) as usize].entries[slot.entry as usize])
     }
 
-    fn write(&mut self, span: Packed, size: usize, origins: &Origins, known: &mut Known) {
+    fn write(&mut self, span: &Packed, size: usize, batch: &Batch, known: &mut Known) {
         let newest = self.segments.len() - 1;
         let number = self.first.wrapping_add(newest as u32);
         let before = self.segments[newest].bytes();
@@ -121,7 +121,7 @@ impl Store {
         });
         let home = slot.segment.wrapping_sub(self.first) as usize;
         let previous = self.segments[home].entries[slot.entry as usize].last;
-        let offset = self.segments[newest].write(span, origins, known, previous);
+        let offset = self.segments[newest].write(span, batch, known, previous);
         let entry = &mut self.segments[home].entries[slot.entry as usize];
         entry.last = Some(Position { segment: number, offset });
         entry.start = entry.start.min(start);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Batch, Invalid, MAX_ORIGIN, MAX_SPAN};
+use super::{Batch, Invalid, MAX_ORIGIN, MAX_SPAN, span};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,7 +64,7 @@ fn scope(scope_spans: &RawValue, batch: &mut Batch) -> Result<(), Invalid> {
             batch.refused += 1;
             return Ok(());
         }
-        parse(span).and_then(|span: Span| batch.span(&span.encode_to_vec()))
+        parse(span).and_then(|span: Span| span::read(&span.encode_to_vec(), batch))
     })
 }
 

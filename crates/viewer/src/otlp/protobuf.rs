@@ -2,7 +2,7 @@
 
 use prost::{DecodeError, Message};
 
-use super::{Batch, Invalid, MAX_ORIGIN, MAX_SPAN};
+use super::{Batch, Invalid, MAX_ORIGIN, MAX_SPAN, span};
 use crate::wire::{Malformed, field, fields};
 
 impl From<Malformed> for Invalid {
@@ -37,7 +37,7 @@ fn scopes(resource_spans: &[u8], batch: &mut Batch) -> Result<(), Invalid> {
         for element in fields(scope_spans) {
             match element? {
                 (SPANS, span) if span.len() > MAX_SPAN => batch.refused += 1,
-                (SPANS, span) => batch.span(span)?,
+                (SPANS, span) => span::read(span, batch)?,
                 _ => {}
             }
         }

@@ -7,7 +7,7 @@
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-use super::{Invalid, Packed};
+use super::{Batch, Invalid, Packed};
 use crate::model::TraceId;
 use crate::wire::{Value, next};
 
@@ -110,18 +110,18 @@ impl Fields {
     }
 }
 
-/// Reads a span of the scope with this number.
-pub(crate) fn read(span: &[u8], scope: u32) -> Result<Packed, Invalid> {
+/// Adds an encoded span to a batch: one of its last scope. A batch that refused one is not to be stored.
+pub(crate) fn read(span: &[u8], batch: &mut Batch) -> Result<(), Invalid> {
     if SPAN.is_plain(span, DEPTH) {
-        return pack(span, scope);
+        return pack(span, batch);
     }
-    pack(&Span::decode(span)?.encode_to_vec(), scope)
+    pack(&Span::decode(span)?.encode_to_vec(), batch)
 }
 
-fn pack(plain: &[u8], scope: u32) -> Result<Packed, Invalid> {
+fn pack(plain: &[u8], batch: &mut Batch) -> Result<(), Invalid> {
     let (mut trace, mut id, mut parent, mut name): (&[u8], &[u8], &[u8], &[u8]) = Default::default();
     let (mut kind, mut start, mut end) = (0, 0, 0);
-    let mut body = Vec::with_capacity(plain.len());
+    let (names, bodies) = (batch.names.len(), batch.bodies.len());
     let mut rest = plain;
     while !rest.is_empty() {
         let from = rest;
@@ -134,7 +134,7 @@ fn pack(plain: &[u8], scope: u32) -> Result<Packed, Invalid> {
             (KIND, Value::Varint(number)) => kind = number as i32,
             (START, Value::SixtyFourBit(nanos)) => start = nanos,
             (END, Value::SixtyFourBit(nanos)) => end = nanos,
-            _ => body.extend_from_slice(&from[..from.len() - rest.len()]),
+            _ => batch.bodies.extend_from_slice(&from[..from.len() - rest.len()]),
         }
     }
     let trace =
@@ -144,7 +144,11 @@ fn pack(plain: &[u8], scope: u32) -> Result<Packed, Invalid> {
         return Err(Invalid("a trace id or span id is all zeros".to_owned()));
     }
     let parent = if parent.is_empty() { 0 } else { span_id(parent)? };
-    Ok(Packed { trace, id, parent, start, end, kind, name: String::from_utf8_lossy(name).into(), scope, body })
+    batch.names.push_str(&String::from_utf8_lossy(name));
+    let (name, body) = (names..batch.names.len(), bodies..batch.bodies.len());
+    let scope = batch.origins.scopes.len().saturating_sub(1) as u32;
+    batch.spans.push(Packed { trace, id, parent, start, end, kind, name, scope, body });
+    Ok(())
 }
 
 fn span_id(bytes: &[u8]) -> Result<u64, Invalid> {
@@ -239,7 +243,11 @@ mod tests {
 
     #[test]
     fn what_is_written_in_another_way_is_stored_as_prost_writes_it() {
-        let body = |encoded: &[u8]| read(encoded, 0).unwrap().body;
+        let body = |encoded: &[u8]| {
+            let mut batch = Batch::default();
+            read(encoded, &mut batch).unwrap();
+            batch.bodies
+        };
         let plain = body(&whole().encode_to_vec());
         // Unknown fields, one of them a group, and one in a status where there was another one once.
         for field in [[0x98, 6, 1].as_slice(), &[0x9b, 6, 0x9c, 6], &[0x7a, 3, 0x0a, 1, 0]] {
@@ -265,7 +273,7 @@ mod tests {
                 span.extend([&[0x4a], length(&pair).as_slice(), &pair].concat());
                 let span = with(&span);
                 assert!(is_read_alike(&span), "{depth}");
-                refused += usize::from(read(&span, 0).is_err());
+                refused += usize::from(read(&span, &mut Batch::default()).is_err());
                 let array = [&[0x0a], length(&value).as_slice(), &value].concat();
                 value = [&[0x2a], length(&array).as_slice(), &array].concat();
             }

@@ -43,10 +43,10 @@ fn otlp_json_is_read_in_its_own_forms() {
     assert_eq!(span.trace.to_string(), ID);
     assert_eq!((span.id, span.parent), (0xeee1_9b7e_c3c1_b174, 0xeee1_9b7e_c3c1_b173));
     assert_eq!((span.start, span.end), (1_544_712_660_000_000_000, 1_544_712_661_000_000_000));
-    assert_eq!((&*span.name, span.kind), ("I'm a server span", 2));
+    assert_eq!((batch.names.as_str(), span.kind), ("I'm a server span", 2));
     assert_eq!(batch.origins.resources[0].service, "my.service");
     assert_eq!(batch.origins.scopes[0].decode().name, "lib");
-    let rest = Span::decode(span.body.as_slice()).unwrap();
+    let rest = Span::decode(batch.bodies.as_slice()).unwrap();
     assert_eq!(rest.attributes[0], rest.attributes[1]);
 }
 

@@ -5,10 +5,10 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use bytes::Buf;
-use indexmap::IndexSet;
+use indexmap::{Equivalent, IndexSet};
 
 use crate::model::{Resource, Scope, TraceId};
-use crate::otlp::{Origins, Packed};
+use crate::otlp::{Batch, Origins, Packed};
 
 /// Bytes of a span in the log beside its body.
 pub(super) const HEADER: usize = 5 * 8 + 2 * 4;
@@ -26,6 +26,20 @@ pub(super) struct Operation {
     pub(super) scope: u32,
     pub(super) kind: i32,
     pub(super) name: Box<str>,
+}
+
+/// An [`Operation`] to look for, with the same hash.
+#[derive(Hash)]
+struct Called<'a> {
+    scope: u32,
+    kind: i32,
+    name: &'a str,
+}
+
+impl Equivalent<Operation> for Called<'_> {
+    fn equivalent(&self, other: &Operation) -> bool {
+        (self.scope, self.kind, self.name) == (other.scope, other.kind, &*other.name)
+    }
 }
 
 /// A trace whose first span is in this segment.
@@ -109,15 +123,9 @@ impl Segment {
     }
 
     /// Writes a span; the caller made sure that it fits.
-    pub(super) fn write(
-        &mut self,
-        span: Packed,
-        origins: &Origins,
-        known: &mut Known,
-        previous: Option<Position>,
-    ) -> u32 {
+    pub(super) fn write(&mut self, span: &Packed, batch: &Batch, known: &mut Known, previous: Option<Position>) -> u32 {
         let offset = self.log.len() as u32;
-        let operation = self.operation(span.scope, span.kind, span.name, origins, known);
+        let operation = self.operation(span, batch, known);
         let previous = previous.map_or(u64::MAX, |at| u64::from(at.segment) << 32 | u64::from(at.offset));
         for number in [previous, span.id, span.parent, span.start, span.end] {
             self.log.extend_from_slice(&number.to_le_bytes());
@@ -125,7 +133,7 @@ impl Segment {
         for number in [operation, span.body.len() as u32] {
             self.log.extend_from_slice(&number.to_le_bytes());
         }
-        self.log.extend_from_slice(&span.body);
+        self.log.extend_from_slice(&batch.bodies[span.body.clone()]);
         offset
     }
 
@@ -147,12 +155,15 @@ impl Segment {
         (operation, scope, &self.resources[scope.resource as usize])
     }
 
-    fn operation(&mut self, scope: u32, kind: i32, name: Box<str>, origins: &Origins, known: &mut Known) -> u32 {
-        let scope = self.scope(scope, origins, known);
-        let text = name.len();
-        let (number, new) = self.operations.insert_full(Operation { scope, kind, name });
-        self.text += if new { text } else { 0 };
-        number as u32
+    fn operation(&mut self, span: &Packed, batch: &Batch, known: &mut Known) -> u32 {
+        let scope = self.scope(span.scope, &batch.origins, known);
+        let called = Called { scope, kind: span.kind, name: &batch.names[span.name.clone()] };
+        if let Some(number) = self.operations.get_index_of(&called) {
+            return number as u32;
+        }
+        let Called { kind, name, .. } = called;
+        self.text += name.len();
+        self.operations.insert_full(Operation { scope, kind, name: name.into() }).0 as u32
     }
 
     fn scope(&mut self, number: u32, origins: &Origins, known: &mut Known) -> u32 {

@@ -64,7 +64,7 @@ fn a_span_comes_back_as_it_went_in() {
     original.events = vec![Event { name: "e".to_owned(), time_unix_nano: 5, ..Default::default() }];
     original.status = Some(Status { message: "bad".to_owned(), code: 2 });
     let mut store = Store::new(SMALLEST);
-    store.insert(batch("s", vec![original.clone()]));
+    store.insert(&batch("s", vec![original.clone()]));
     let trace = store.trace(id(7)).unwrap();
     assert_eq!(trace.spans.len(), 1);
     assert_eq!(trace.spans[0].decode(trace.id), original);
@@ -77,7 +77,7 @@ fn a_span_comes_back_as_it_went_in() {
 fn an_answer_by_ids_is_bounded() {
     let mut store = Store::new(SMALLEST);
     for trace in 1..=3 {
-        store.insert(batch("s", vec![padded(span(trace, 1, 0, "large", 1), SMALLEST / 20)]));
+        store.insert(&batch("s", vec![padded(span(trace, 1, 0, "large", 1), SMALLEST / 20)]));
     }
     let answers = store.traces(&[id(1), id(9), id(2), id(3)]);
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.map(|trace| trace.id)).collect();
@@ -88,9 +88,9 @@ fn an_answer_by_ids_is_bounded() {
 #[test]
 fn spans_of_a_trace_come_together_in_the_order_of_arrival_and_once() {
     let mut store = Store::new(SMALLEST);
-    store.insert(batch("a", vec![span(1, 1, 0, "root", 1), span(2, 9, 0, "other", 1)]));
-    store.insert(batch("b", vec![span(1, 2, 1, "child", 2)]));
-    store.insert(batch("b", vec![span(1, 2, 1, "child", 2), span(1, 3, 1, "child", 2)]));
+    store.insert(&batch("a", vec![span(1, 1, 0, "root", 1), span(2, 9, 0, "other", 1)]));
+    store.insert(&batch("b", vec![span(1, 2, 1, "child", 2)]));
+    store.insert(&batch("b", vec![span(1, 2, 1, "child", 2), span(1, 3, 1, "child", 2)]));
     let trace = store.trace(id(1)).unwrap();
     assert_eq!(trace.spans.iter().map(|span| span.id).collect::<Vec<_>>(), [1, 2, 3]);
 }
@@ -104,8 +104,8 @@ fn whole_traces_go_oldest_first_and_memory_stays_within_its_limit() {
         // Each trace's second span comes when the next trace has begun.
         let late = padded(span(trace - 1, 2, 1, "second", 1), 400);
         let spans = if trace == 1 { vec![] } else { vec![late] };
-        store.insert(batch("s", spans));
-        store.insert(batch("s", vec![padded(span(trace, 1, 0, "first", 1), 400)]));
+        store.insert(&batch("s", spans));
+        store.insert(&batch("s", vec![padded(span(trace, 1, 0, "first", 1), 400)]));
         assert!(store.bytes() <= limit, "{} bytes after {trace} traces", store.bytes());
     }
     let kept: Vec<_> = (1..=count).filter(|trace| store.trace(id(*trace)).is_some()).collect();
@@ -131,7 +131,7 @@ fn unlike_names_and_resources_are_part_of_the_memory() {
     let mut store = Store::new(limit);
     for i in 0..5_000 {
         let name = format!("{i:0100}");
-        store.insert(batch(&name, vec![span(i + 1, 1, 0, &name, 1)]));
+        store.insert(&batch(&name, vec![span(i + 1, 1, 0, &name, 1)]));
         assert!(store.bytes() <= limit);
     }
     let services = store.services();
@@ -144,10 +144,10 @@ fn unlike_names_and_resources_are_part_of_the_memory() {
 fn a_trace_that_is_too_large_is_cut_off_and_counted() {
     let limit = 1 << 20;
     let mut store = Store::new(limit);
-    store.insert(batch("s", vec![span(1, 1, 0, "small", 1)]));
+    store.insert(&batch("s", vec![span(1, 1, 0, "small", 1)]));
     let mut cut = 0;
     for i in 1..=1_000 {
-        cut += store.insert(batch("s", vec![padded(span(2, i, 0, "large", 1), 1_000)]));
+        cut += store.insert(&batch("s", vec![padded(span(2, i, 0, "large", 1), 1_000)]));
     }
     let trace = store.trace(id(2)).unwrap();
     assert!(trace.spans.len() > 100 && trace.spans.len() < 130, "{} spans are an eighth", trace.spans.len());
@@ -155,7 +155,7 @@ fn a_trace_that_is_too_large_is_cut_off_and_counted() {
     assert_eq!(u64::from(trace.cut), cut);
     assert_eq!(store.stats().cut.load(Relaxed), cut);
     assert!(store.trace(id(1)).is_some(), "other traces do not suffer");
-    assert_eq!(store.insert(batch("s", vec![padded(span(3, 1, 0, "one", 1), limit / 8)])), 1);
+    assert_eq!(store.insert(&batch("s", vec![padded(span(3, 1, 0, "one", 1), limit / 8)])), 1);
     assert!(store.trace(id(3)).is_none());
 }
 
@@ -163,7 +163,7 @@ fn a_trace_that_is_too_large_is_cut_off_and_counted() {
 fn a_span_larger_than_a_segment_is_stored() {
     let mut store = Store::new(SMALLEST);
     for i in 1..=40 {
-        store.insert(batch("s", vec![padded(span(i, 1, 0, "large", 1), 100_000)]));
+        store.insert(&batch("s", vec![padded(span(i, 1, 0, "large", 1), 100_000)]));
         assert!(store.bytes() <= SMALLEST);
         assert!(store.trace(id(i)).is_some());
     }
@@ -184,9 +184,9 @@ fn example() -> Store {
     other.kind = 3;
     other.attributes = vec![attribute("ratio", Value::DoubleValue(0.5))];
     other.status = Some(Status { message: String::new(), code: 1 });
-    store.insert(batch("api", vec![span(1, 11, 0, "root", 900)]));
-    store.insert(batch("rpc", vec![failed, slow]));
-    store.insert(batch("api", vec![other]));
+    store.insert(&batch("api", vec![span(1, 11, 0, "root", 900)]));
+    store.insert(&batch("rpc", vec![failed, slow]));
+    store.insert(&batch("api", vec![other]));
     store
 }
 
@@ -260,9 +260,9 @@ fn services_operations_and_dependencies_are_those_of_every_span() {
 #[test]
 fn a_span_that_came_twice_is_one_call() {
     let mut store = Store::new(SMALLEST);
-    store.insert(batch("api", vec![span(1, 1, 0, "root", 0)]));
+    store.insert(&batch("api", vec![span(1, 1, 0, "root", 0)]));
     for _ in 0..2 {
-        store.insert(batch("rpc", vec![span(1, 2, 1, "work", 0)]));
+        store.insert(&batch("rpc", vec![span(1, 2, 1, "work", 0)]));
     }
     assert_eq!(store.dependencies(&(0..=u64::MAX)).into_values().collect::<Vec<_>>(), [1]);
 }
