@@ -11,10 +11,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message as _;
-use testkit::jaeger;
+use testkit::jaeger::{self, Jaeger};
 use testkit::otlp::Sink;
 use testkit::process::{Mall, json};
 use testkit::shopper::Shopper;
+use tokio::process::{Child, Command};
 
 use super::ratio;
 use crate::report::{Goal, Row, number};
@@ -22,7 +23,7 @@ use crate::system::Taking;
 use crate::{MALL, median, on_one_thread, system};
 
 /// Copies of the traces of real requests, each with ids of its own; as many spans as this at least.
-const SPANS: usize = 100_000;
+const SPANS: usize = 400_000;
 const ROUNDS: usize = 5;
 /// Messages on the way at one time.
 const IN_FLIGHT: usize = 4;
@@ -34,22 +35,20 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let spans = real().await?;
         let mut starts = [Vec::new(), Vec::new()];
         for _ in 0..STARTS {
-            starts[0].push(start_alone().await?);
             let began = Instant::now();
-            drop(jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?);
+            drop(ours().await?);
+            starts[0].push(began.elapsed().as_secs_f64() * 1e3);
+            let began = Instant::now();
+            drop(theirs().await?);
             starts[1].push(began.elapsed().as_secs_f64() * 1e3);
         }
         let (mut taken, mut searches) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for _ in 0..ROUNDS {
-            let (mall, ours) = ours().await?;
-            let theirs = jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?;
-            let theirs_side =
-                Side { otlp: theirs.otlp_http.clone(), query: theirs.query.clone(), pid: theirs.process.pid() };
-            for (index, side) in [&ours, &theirs_side].into_iter().enumerate() {
+            let ((_viewer, ours), (_jaeger, theirs)) = (ours().await?, theirs().await?);
+            for (index, side) in [ours, theirs].into_iter().enumerate() {
                 taken[index].push(side.take(&spans).await?);
                 searches[index].push(side.search().await?);
             }
-            drop((mall, theirs));
         }
         let client = number(median(taken.iter().flatten().map(|it| it.client)));
         let row = |what: &str, goal, figure: fn(&Taken) -> f64, unit: &str| {
@@ -91,31 +90,39 @@ struct Taken {
     memory: f64,
 }
 
-/// Milliseconds until a viewer without a mall answers.
-async fn start_alone() -> anyhow::Result<f64> {
+/// A viewer by itself that answers, as Jaeger is: with both cores, and not with what `mall up` leaves it of them.
+async fn ours() -> anyhow::Result<(Child, Side)> {
     let [listen, grpc, http, admin] = std::array::from_fn(|_| testkit::ports::free().to_string());
-    let mut command = tokio::process::Command::new(MALL);
+    let mut command = Command::new(MALL);
     command.args(["serve", "viewer"]).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    for (name, address) in [("LISTEN", &listen), ("OTLP_GRPC", &grpc), ("OTLP_HTTP", &http), ("ADMIN", &admin)] {
-        command.env(format!("MALL__{name}"), address);
+    for (name, value) in [
+        ("LISTEN", listen.as_str()),
+        ("OTLP_GRPC", &grpc),
+        ("OTLP_HTTP", &http),
+        ("ADMIN", &admin),
+        // So much that it need not forget any, for Jaeger does not.
+        ("MEMORY", "1GiB"),
+    ] {
+        command.env(format!("MALL__{name}"), value);
     }
-    let (began, client) = (Instant::now(), testkit::http::Client::default());
-    let _viewer = command.spawn()?;
+    let viewer = command.spawn()?;
+    let pid = viewer.id().context("the viewer has ended")?;
+    let side = Side { otlp: format!("http://{http}"), query: format!("http://{listen}"), pid };
+    let client = testkit::http::Client::default();
     loop {
-        let request = http::Request::get(format!("http://{listen}/api/services")).body(Default::default())?;
+        let request = http::Request::get(format!("{}/api/services", side.query)).body(Default::default())?;
         if client.try_send(request).await.is_ok_and(|answer| answer.status() == 200) {
-            return Ok(began.elapsed().as_secs_f64() * 1e3);
+            return Ok((viewer, side));
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// A whole mall, for its viewer.
-async fn ours() -> anyhow::Result<(Mall, Side)> {
-    let mall = Mall::of(MALL).variable("MALL__TELEMETRY__DISABLED", "true").start().await;
-    let otlp = format!("http://{}", mall.address("viewer", "otlp_http"));
-    let side = Side { otlp, query: mall.url("viewer"), pid: system::pid(&mall, "viewer")? };
-    Ok((mall, side))
+/// Jaeger that answers.
+async fn theirs() -> anyhow::Result<(Jaeger, Side)> {
+    let jaeger = jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?;
+    let side = Side { otlp: jaeger.otlp_http.clone(), query: jaeger.query.clone(), pid: jaeger.process.pid() };
+    Ok((jaeger, side))
 }
 
 /// The spans of orders that a mall has made.
