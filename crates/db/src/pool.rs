@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
+use opentelemetry::metrics::BoundHistogram;
 use telemetry::{Context, KeyValue, Span, SpanKind, semconv};
 use tokio::sync::Semaphore;
 
@@ -95,6 +96,8 @@ struct Shared<D: Driver> {
     wait: Duration,
     /// The pool's name, for metrics.
     label: KeyValue,
+    /// How long callers waited for a connection.
+    wait_time: BoundHistogram<f64>,
 }
 
 impl<D: Driver> Connections<D> {
@@ -102,7 +105,9 @@ impl<D: Driver> Connections<D> {
         let target = Target::new(D::SYSTEM, url.namespace(), url.server());
         let label = KeyValue::new(semconv::DB_CLIENT_CONNECTION_POOL_NAME, target.namespace.clone());
         let writers = D::ONE_WRITER.then(|| Writers { queue: Arc::new(Semaphore::new(1)), wait: config.wait / 2 });
-        let shared = Arc::new(Shared { settings, target: Arc::new(target), writers, wait: config.wait, label });
+        let wait_time = metrics::WAIT_TIME.bind(std::slice::from_ref(&label));
+        let shared =
+            Arc::new(Shared { settings, target: Arc::new(target), writers, wait: config.wait, label, wait_time });
         let pool = managed::Pool::builder(Source(Arc::clone(&shared))).max_size(config.size.get()).build()?;
         metrics::observe(&pool, &shared.label);
         Ok(Self { pool, shared })
@@ -110,9 +115,8 @@ impl<D: Driver> Connections<D> {
 
     /// A connection, waited for in turn.
     pub async fn get(&self) -> Result<Guard<D>, Error> {
-        let label = &self.shared.label;
         let mut get = std::pin::pin!(tokio::time::timeout(self.shared.wait, self.pool.get()));
-        let wait = Wait::start(label);
+        let wait = Wait::start(&self.shared.wait_time);
         let got = match std::future::poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
             // Whatever else took time: it was not waited for.
             Poll::Ready(got) => wait.end(Duration::ZERO, got),
@@ -126,7 +130,7 @@ impl<D: Driver> Connections<D> {
             Ok(Ok(object)) => Ok(Guard(Some(object))),
             Ok(Err(error)) => Err(self.error(error)),
             Err(_) => {
-                metrics::TIMEOUTS.add(1, std::slice::from_ref(label));
+                metrics::TIMEOUTS.add(1, std::slice::from_ref(&self.shared.label));
                 Err(Error::Busy(self.shared.wait))
             }
         }
@@ -147,7 +151,7 @@ impl<D: Driver> Connections<D> {
 
 /// A caller that may wait, and is measured when that ends: also the one that goes away before.
 struct Wait<'a> {
-    label: &'a KeyValue,
+    measured: &'a BoundHistogram<f64>,
     /// What it is part of: nothing is current any more for a caller that goes away.
     context: Context,
     started: Instant,
@@ -155,8 +159,8 @@ struct Wait<'a> {
 }
 
 impl<'a> Wait<'a> {
-    fn start(label: &'a KeyValue) -> Self {
-        Self { label, context: Context::current(), started: Instant::now(), ended: false }
+    fn start(measured: &'a BoundHistogram<f64>) -> Self {
+        Self { measured, context: Context::current(), started: Instant::now(), ended: false }
     }
 
     /// Passes on what was waited for.
@@ -173,7 +177,7 @@ impl<'a> Wait<'a> {
     /// All that has a span is measured to have been long, and nothing else is.
     fn record(&mut self, took: Duration, failure: Option<&'static str>) {
         self.ended = true;
-        metrics::WAIT_TIME.record(took.as_secs_f64(), std::slice::from_ref(self.label));
+        self.measured.record(took.as_secs_f64());
         if took > LONG_WAIT {
             let span = Span::start_before(&self.context, SpanKind::Internal, semconv::DB_WAIT, took);
             if let Some(failure) = failure {

@@ -70,7 +70,7 @@ impl Call {
 
     fn record(&self, error: Option<&'static str>) {
         let seconds = self.started.elapsed().as_secs_f64();
-        let Some(error) = error else { return metrics::DURATION.record(seconds, self.text.labels()) };
+        let Some(error) = error else { return self.text.duration().record(seconds) };
         self.span.fail(error);
         let mut labels = self.text.labels().to_vec();
         labels.push(KeyValue::new(semconv::ERROR_TYPE, error));

@@ -2,9 +2,12 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use opentelemetry::metrics::BoundHistogram;
 use telemetry::{KeyValue, semconv};
+
+use crate::metrics;
 
 /// What is told of a statement.
 pub(crate) struct Text {
@@ -19,6 +22,8 @@ pub(crate) struct Text {
     attributes: Vec<KeyValue>,
     /// So many of the attributes are the metric's too.
     labels: usize,
+    /// Bound to the labels once: to look them up takes longer than to measure.
+    duration: OnceLock<BoundHistogram<f64>>,
 }
 
 impl Text {
@@ -30,6 +35,11 @@ impl Text {
     /// The attributes of the metric.
     pub(crate) fn labels(&self) -> &[KeyValue] {
         &self.attributes[..self.labels]
+    }
+
+    /// How long those took that did not fail.
+    pub(crate) fn duration(&self) -> &BoundHistogram<f64> {
+        self.duration.get_or_init(|| metrics::DURATION.bind(self.labels()))
     }
 
     fn new(target: &Target, sql: &str, shown: bool) -> Self {
@@ -62,7 +72,7 @@ impl Text {
             attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, Arc::clone(address)));
             attributes.push(KeyValue::new(semconv::SERVER_PORT, i64::from(*port)));
         }
-        Self { summary, writes, by_key, is_of_a_row, attributes, labels }
+        Self { summary, writes, by_key, is_of_a_row, attributes, labels, duration: OnceLock::new() }
     }
 }
 

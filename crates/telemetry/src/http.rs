@@ -1,20 +1,22 @@
 //! A tower layer that gives every HTTP request a span named by its route, its measurements, and its trace id in the answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use ::http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version};
 use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
 use opentelemetry::trace::SpanKind;
 use tonic::Code;
 use tower::Layer;
 
 use crate::exchange::{Begin, Exchange, Traced};
+use crate::metrics::Bound;
 use crate::slow::Breakdown;
 use crate::{Span, metrics, propagate, semconv, slow};
 
 /// The template of the route that answered, `/api/product/{id}`; the router puts it into the answer's extensions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route(Arc<str>);
 
 impl Route {
@@ -55,20 +57,63 @@ impl Begin for ServerLayer {
 /// Characters of a path that are kept.
 const MAX_PATH: usize = 256;
 
+/// What is measured of a request: how it began and, so far, how it ended.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Measured {
+    method: &'static str,
+    scheme: &'static str,
+    route: Option<Route>,
+    /// None as long as there is no answer.
+    status: Option<StatusCode>,
+    /// The body broke off in the middle.
+    broken: bool,
+}
+
+/// By method and scheme.
+static ACTIVE: LazyLock<Bound<[&'static str; 2], BoundUpDownCounter<i64>>> = LazyLock::new(Bound::default);
+static DURATION: LazyLock<Bound<Measured, BoundHistogram<f64>>> = LazyLock::new(Bound::default);
+
+impl Measured {
+    fn active(&self) -> BoundUpDownCounter<i64> {
+        ACTIVE.get(&[self.method, self.scheme], || metrics::HTTP_SERVER.active.bind(&self.first_labels()))
+    }
+
+    fn duration(&self) -> BoundHistogram<f64> {
+        DURATION.get(self, || metrics::HTTP_SERVER.duration.bind(&self.labels()))
+    }
+
+    fn first_labels(&self) -> Vec<KeyValue> {
+        vec![KeyValue::new(semconv::HTTP_REQUEST_METHOD, self.method), KeyValue::new(semconv::URL_SCHEME, self.scheme)]
+    }
+
+    fn labels(&self) -> Vec<KeyValue> {
+        let mut labels = self.first_labels();
+        labels.extend(self.route.as_ref().map(|route| KeyValue::new(semconv::HTTP_ROUTE, route.0.clone())));
+        let status = self.status.map(|status| i64::from(status.as_u16()));
+        labels.extend(status.map(|status| KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, status)));
+        labels.extend(self.failure().map(|failure| KeyValue::new(semconv::ERROR_TYPE, failure)));
+        labels
+    }
+
+    /// What went wrong, if anything did.
+    fn failure(&self) -> Option<String> {
+        // The client went away before there was an answer.
+        let Some(status) = self.status else { return Some("cancelled".to_owned()) };
+        let error = status.is_server_error().then(|| status.as_str().to_owned());
+        error.or_else(|| self.broken.then(|| "broken".to_owned()))
+    }
+}
+
 /// A request under way: it is measured and its span ended once, when its answer ends or is dropped.
 pub struct Exchanged {
     span: Span,
-    method: &'static str,
+    measured: Measured,
+    active: BoundUpDownCounter<i64>,
     /// Kept until the route says that it may be recorded.
     path: Option<String>,
-    labels: [KeyValue; 2],
     start: Instant,
-    status: Option<StatusCode>,
-    route: Option<Route>,
     /// Where its time goes.
     breakdown: Option<Arc<Breakdown>>,
-    /// The body broke off in the middle.
-    broken: bool,
 }
 
 impl Exchanged {
@@ -82,9 +127,10 @@ impl Exchanged {
         span.set(semconv::HTTP_REQUEST_METHOD, method);
         span.set(semconv::URL_SCHEME, scheme);
         span.set(semconv::NETWORK_PROTOCOL_VERSION, version(request.version()));
-        let labels = [KeyValue::new(semconv::HTTP_REQUEST_METHOD, method), KeyValue::new(semconv::URL_SCHEME, scheme)];
-        metrics::HTTP_SERVER.active.add(1, &labels);
-        Self { span, method, path, labels, start: Instant::now(), status: None, route: None, breakdown, broken: false }
+        let measured = Measured { method, scheme, route: None, status: None, broken: false };
+        let active = measured.active();
+        active.add(1);
+        Self { span, measured, active, path, start: Instant::now(), breakdown }
     }
 }
 
@@ -95,10 +141,10 @@ impl Exchange for Exchanged {
 
     /// Takes what the head of the answer says, and says in it which trace this was.
     fn answer<B>(&mut self, response: &mut Response<B>) {
-        self.status = Some(response.status());
-        self.route = response.extensions().get::<Route>().cloned();
-        if let (Some(route), Some(path)) = (&self.route, self.path.take()) {
-            self.span.rename(named(self.method, route));
+        self.measured.status = Some(response.status());
+        self.measured.route = response.extensions().get::<Route>().cloned();
+        if let (Some(route), Some(path)) = (&self.measured.route, self.path.take()) {
+            self.span.rename(named(self.measured.method, route));
             self.span.set(semconv::HTTP_ROUTE, route.0.clone());
             // What stands in the place of an id may be anything, unless it was taken for one.
             if response.status().is_success() {
@@ -118,39 +164,27 @@ impl Exchange for Exchanged {
     fn trailers(&mut self, _: &HeaderMap) {}
 
     fn end(&mut self, broken: bool) {
-        self.broken = broken;
+        self.measured.broken = broken;
     }
 }
 
 impl Drop for Exchanged {
     fn drop(&mut self) {
-        metrics::HTTP_SERVER.active.add(-1, &self.labels);
-        let mut labels = Vec::with_capacity(5);
-        labels.extend(self.labels.iter().cloned());
-        if let Some(route) = &self.route {
-            labels.push(KeyValue::new(semconv::HTTP_ROUTE, route.0.clone()));
+        self.active.add(-1);
+        let Measured { method, route, status, .. } = &self.measured;
+        if let Some(status) = status {
+            self.span.set(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
         }
-        let failure = match self.status {
-            Some(status) => {
-                self.span.set(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
-                labels.push(KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
-                let error = status.is_server_error().then(|| status.as_str().to_owned());
-                error.or_else(|| self.broken.then(|| "broken".to_owned()))
-            }
-            // The client went away before there was an answer.
-            None => Some("cancelled".to_owned()),
-        };
-        if let Some(failure) = failure {
-            self.span.fail(failure.clone());
-            labels.push(KeyValue::new(semconv::ERROR_TYPE, failure));
+        if let Some(failure) = self.measured.failure() {
+            self.span.fail(failure);
         }
-        metrics::HTTP_SERVER.duration.record(self.start.elapsed().as_secs_f64(), &labels);
+        self.measured.duration().record(self.start.elapsed().as_secs_f64());
         if let Some(breakdown) = &self.breakdown {
-            let name = || match &self.route {
-                Some(route) => named(self.method, route).into(),
-                None => self.method.into(),
+            let name = || match route {
+                Some(route) => named(method, route).into(),
+                None => (*method).into(),
             };
-            breakdown.end(name, self.status.as_ref().map_or("cancelled", StatusCode::as_str), &self.span);
+            breakdown.end(name, status.as_ref().map_or("cancelled", StatusCode::as_str), &self.span);
         }
     }
 }

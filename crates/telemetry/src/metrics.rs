@@ -14,10 +14,12 @@ use prometheus::TextEncoder;
 
 use crate::semconv::{self, Metric, metric};
 
+mod bound;
 mod process;
 mod push;
 mod tally;
 
+pub(crate) use self::bound::Bound;
 pub(crate) use self::push::Push;
 pub use self::tally::Tally;
 
@@ -106,6 +108,7 @@ pub fn metrics_text() -> String {
 }
 
 /// A duration and the calls in flight: what every layer measures.
+#[derive(Debug)]
 pub(crate) struct Calls {
     pub(crate) duration: Histogram<f64>,
     pub(crate) active: UpDownCounter<i64>,

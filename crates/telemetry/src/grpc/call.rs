@@ -1,26 +1,74 @@
 //! One call from its start to its end: the last trailer, an error, or being dropped.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use ::http::{HeaderMap, Response};
 use opentelemetry::KeyValue;
+use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
 use tonic::Code;
 
 use super::{code_name, is_server_fault};
 use crate::exchange::Exchange;
-use crate::metrics::Calls;
+use crate::metrics::{Bound, Calls};
 use crate::slow::Breakdown;
 use crate::{Span, semconv};
+
+/// What the calls of one layer have in common.
+#[derive(Debug)]
+pub(super) struct Side {
+    calls: &'static LazyLock<Calls>,
+    /// Whether only a fault of ours is an error: on the server's side.
+    server: bool,
+    /// What is measured besides the method and how it ended.
+    labels: Vec<KeyValue>,
+    active: Bound<&'static str, BoundUpDownCounter<i64>>,
+    duration: Bound<(&'static str, Code), BoundHistogram<f64>>,
+}
+
+impl Side {
+    pub(super) fn new(calls: &'static LazyLock<Calls>, server: bool, labels: Vec<KeyValue>) -> Self {
+        Self { calls, server, labels, active: Bound::default(), duration: Bound::default() }
+    }
+
+    /// What is measured besides the method and how it ended.
+    pub(super) fn labels(&self) -> &[KeyValue] {
+        &self.labels
+    }
+
+    fn labels_of(&self, method: &'static str) -> Vec<KeyValue> {
+        let mut all =
+            vec![KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::GRPC), KeyValue::new(semconv::RPC_METHOD, method)];
+        all.extend_from_slice(&self.labels);
+        all
+    }
+
+    fn active(&self, method: &'static str) -> BoundUpDownCounter<i64> {
+        self.active.get(&method, || self.calls.active.bind(&self.labels_of(method)))
+    }
+
+    fn duration(&self, method: &'static str, code: Code) -> BoundHistogram<f64> {
+        self.duration.get(&(method, code), || {
+            let mut labels = self.labels_of(method);
+            labels.push(KeyValue::new(semconv::RPC_RESPONSE_STATUS_CODE, code_name(code)));
+            if self.is_error(code) {
+                labels.push(KeyValue::new(semconv::ERROR_TYPE, code_name(code)));
+            }
+            self.calls.duration.bind(&labels)
+        })
+    }
+
+    fn is_error(&self, code: Code) -> bool {
+        code != Code::Ok && (!self.server || is_server_fault(code))
+    }
+}
 
 /// A call under way: it is measured and its span ended once, when it ends or is dropped.
 pub struct Call {
     span: Span,
-    calls: &'static Calls,
-    /// Whether only a fault of ours is an error: on the server's side.
-    server: bool,
+    side: Arc<Side>,
     method: &'static str,
-    labels: Vec<KeyValue>,
+    active: BoundUpDownCounter<i64>,
     start: Instant,
     /// Where its time goes, for a call that this process answers.
     breakdown: Option<Arc<Breakdown>>,
@@ -28,20 +76,10 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of which `labels` are measured besides its method and its end.
-    pub(super) fn new(
-        span: Span,
-        calls: &'static Calls,
-        server: bool,
-        method: &'static str,
-        labels: &[KeyValue],
-    ) -> Self {
-        let mut all = Vec::with_capacity(labels.len() + 4);
-        all.push(KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::GRPC));
-        all.push(KeyValue::new(semconv::RPC_METHOD, method));
-        all.extend_from_slice(labels);
-        calls.active.add(1, &all);
-        Self { span, calls, server, method, labels: all, start: Instant::now(), breakdown: None, ended: false }
+    pub(super) fn new(span: Span, side: &Arc<Side>, method: &'static str) -> Self {
+        let active = side.active(method);
+        active.add(1);
+        Self { span, side: Arc::clone(side), method, active, start: Instant::now(), breakdown: None, ended: false }
     }
 
     /// With the breakdown that its context carries.
@@ -55,15 +93,12 @@ impl Call {
             return;
         }
         let name = code_name(code);
-        let failed = code != Code::Ok && (!self.server || is_server_fault(code));
-        self.calls.active.add(-1, &self.labels);
+        self.active.add(-1);
         self.span.set(semconv::RPC_RESPONSE_STATUS_CODE, name);
-        self.labels.push(KeyValue::new(semconv::RPC_RESPONSE_STATUS_CODE, name));
-        if failed {
+        if self.side.is_error(code) {
             self.span.fail(name);
-            self.labels.push(KeyValue::new(semconv::ERROR_TYPE, name));
         }
-        self.calls.duration.record(self.start.elapsed().as_secs_f64(), &self.labels);
+        self.side.duration(self.method, code).record(self.start.elapsed().as_secs_f64());
         if let Some(breakdown) = &self.breakdown {
             breakdown.end(|| self.method.into(), name, &self.span);
         }

@@ -7,7 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use tower::Layer;
 
-use super::call::Call;
+use super::call::{Call, Side};
 use super::{is_untraced, method};
 use crate::exchange::{Begin, Traced};
 use crate::{Span, metrics, propagate, semconv};
@@ -15,8 +15,8 @@ use crate::{Span, metrics, propagate, semconv};
 /// Gives every call to a peer a span of kind CLIENT and sends the trace context and the baggage with it.
 #[derive(Clone, Debug)]
 pub struct ClientLayer {
-    /// `server.address` and, if it is known, `server.port`.
-    target: Arc<[KeyValue]>,
+    /// Its labels are `server.address` and, if it is known, `server.port`.
+    side: Arc<Side>,
 }
 
 impl ClientLayer {
@@ -27,12 +27,12 @@ impl ClientLayer {
         let port = uri.as_ref().and_then(Uri::port_u16);
         let mut target = vec![KeyValue::new(semconv::SERVER_ADDRESS, Arc::<str>::from(host))];
         target.extend(port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))));
-        Self { target: target.into() }
+        Self { side: Arc::new(Side::new(&metrics::RPC_CLIENT, false, target)) }
     }
 
     /// What its spans and metrics say of the target.
     pub fn target(&self) -> &[KeyValue] {
-        &self.target
+        self.side.labels()
     }
 }
 
@@ -57,9 +57,9 @@ impl Begin for ClientLayer {
         if span.is_recording() {
             span.set(semconv::RPC_SYSTEM_NAME, semconv::GRPC);
             span.set(semconv::RPC_METHOD, method);
-            span.set_all(&self.target);
+            span.set_all(self.target());
         }
         propagate::inject(span.context(), request.headers_mut());
-        Some(Call::new(span, &metrics::RPC_CLIENT, false, method, &self.target))
+        Some(Call::new(span, &self.side, method))
     }
 }

@@ -8,7 +8,7 @@ use opentelemetry::trace::SpanKind;
 use tonic::transport::server::TcpConnectInfo;
 use tower::Layer;
 
-use super::call::Call;
+use super::call::{Call, Side};
 use super::{is_untraced, method};
 use crate::exchange::{Begin, Traced};
 use crate::{Span, metrics, propagate, semconv, slow};
@@ -17,6 +17,7 @@ use crate::{Span, metrics, propagate, semconv, slow};
 #[derive(Clone, Debug)]
 pub struct ServerLayer {
     methods: Arc<HashSet<&'static str>>,
+    side: Arc<Side>,
 }
 
 impl ServerLayer {
@@ -25,7 +26,8 @@ impl ServerLayer {
     /// All others are named [`semconv::UNKNOWN_CALL`]: a caller cannot make names up.
     pub fn new<M: AsRef<str>>(methods: impl IntoIterator<Item = M>) -> Self {
         let known = |name: M| method(&format!("/{}", name.as_ref().trim_start_matches('/')));
-        Self { methods: Arc::new(methods.into_iter().filter_map(known).collect()) }
+        let methods = Arc::new(methods.into_iter().filter_map(known).collect());
+        Self { methods, side: Arc::new(Side::new(&metrics::RPC_SERVER, true, Vec::new())) }
     }
 }
 
@@ -63,6 +65,6 @@ impl Begin for ServerLayer {
                 }
             }
         }
-        Some(Call::new(span, &metrics::RPC_SERVER, true, method, &[]).broken_down(breakdown))
+        Some(Call::new(span, &self.side, method).broken_down(breakdown))
     }
 }

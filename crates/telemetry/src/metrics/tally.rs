@@ -1,10 +1,11 @@
 //! A counter of what happens, by how it ended.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Counter;
+use opentelemetry::metrics::{BoundCounter, Counter};
 
+use super::Bound;
 use crate::semconv::Metric;
 
 /// A counter whose attributes' values are words of a bounded set; made when it first counts.
@@ -18,12 +19,14 @@ use crate::semconv::Metric;
 pub struct Tally {
     metric: Metric,
     counter: OnceLock<Counter<u64>>,
+    /// By the values.
+    counters: LazyLock<Bound<Vec<&'static str>, BoundCounter<u64>>>,
 }
 
 impl Tally {
     /// A tally of `metric`, which is a counter.
     pub const fn new(metric: Metric) -> Self {
-        Self { metric, counter: OnceLock::new() }
+        Self { metric, counter: OnceLock::new(), counters: LazyLock::new(Bound::default) }
     }
 
     /// Shows these as 0 until they are counted: of a series that begins with 1, nobody sees that it grew.
@@ -40,8 +43,11 @@ impl Tally {
 
     fn add<const N: usize>(&self, count: u64, values: [&'static str; N]) {
         debug_assert_eq!(N, self.metric.attributes.len(), "{}", self.metric.name);
-        let mut keys = self.metric.attributes.iter();
-        let labels = values.map(|value| KeyValue::new(keys.next().copied().unwrap_or_default(), value));
-        self.counter.get_or_init(|| self.metric.counter()).add(count, &labels);
+        let counter = self.counters.get(values.as_slice(), || {
+            let keys = self.metric.attributes.iter();
+            let labels: Vec<_> = keys.zip(values).map(|(key, value)| KeyValue::new(*key, value)).collect();
+            self.counter.get_or_init(|| self.metric.counter()).bind(&labels)
+        });
+        counter.add(count);
     }
 }
