@@ -16,7 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -100,11 +100,7 @@ pub async fn serve<S, B>(
     let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let mut tasks = JoinSet::new();
     let start = |tasks: &mut JoinSet<()>, accepted: Accepted| {
-        let serving = connections.clone().serve(accepted.stream, accepted.peer, service.clone());
-        tasks.spawn(async move {
-            serving.await;
-            drop(accepted.permit);
-        });
+        tasks.spawn(connections.clone().serve(accepted, service.clone()));
     };
     // HTTP/1 clients are told `connection: close` with each answer meanwhile; a lame duck has lingered.
     let linger = LINGER.saturating_sub(lame_duck).min(drain);
@@ -160,7 +156,7 @@ impl Connections {
     }
 
     /// Serves one until its end. How it ends concerns nobody but its client.
-    async fn serve<S, B>(self, stream: TcpStream, peer: SocketAddr, service: S)
+    async fn serve<S, B>(self, Accepted { stream, peer, permit: _permit }: Accepted, service: S)
     where
         S: Service<Request, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
