@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -60,7 +59,7 @@ impl Server {
         S::Future: Send + 'static,
     {
         let Self { server, access, lifecycle: _, recovery } = self;
-        let mut serving = pin!(server.serve(|most| access.named_layer(make(most))));
+        let mut serving = Box::pin(server.serve(|most| access.named_layer(make(most))));
         if let Some(recovery) = recovery {
             tokio::select! {
                 served = &mut serving => return Ok(served?),
