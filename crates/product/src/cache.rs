@@ -70,10 +70,12 @@ impl Cache {
     /// The product with this id, perhaps as it was a moment ago.
     pub(crate) async fn find(&self, id: i64) -> Result<Product, Status> {
         let Some(kept) = &self.kept else { return Ok(self.store.find(id).await?) };
-        let read = async || match self.store.find(id).await {
-            Ok(product) => Ok(Some(product)),
-            Err(Error::NotFound(_)) => Ok(None),
-            Err(error) => Err(Status::from(error)),
+        let read = async {
+            match self.store.find(id).await {
+                Ok(product) => Ok(Some(product)),
+                Err(Error::NotFound(_)) => Ok(None),
+                Err(error) => Err(Status::from(error)),
+            }
         };
         let key = (id, kept.writes_of(id).load(Ordering::Acquire));
         let product = read_through(&kept.products, key, read).await?;
@@ -89,7 +91,7 @@ impl Cache {
     pub(crate) async fn list(&self, filter: Filter, page: Page) -> Result<Vec<Product>, Status> {
         let Some(kept) = &self.kept else { return Ok(self.store.list(&filter, &page).await?) };
         let key = (filter.clone(), page, kept.all_writes.load(Ordering::Acquire));
-        let read = async || Ok(self.store.list(&filter, &page).await.map(Arc::from)?);
+        let read = async { Ok(self.store.list(&filter, &page).await.map(Arc::from)?) };
         Ok(read_through(&kept.pages, key, read).await?.to_vec())
     }
 
@@ -194,18 +196,13 @@ fn bytes(text: &str) -> u32 {
 async fn read_through<K, V>(
     kept: &Moka<K, V>,
     key: K,
-    read: impl AsyncFnOnce() -> Result<V, Status>,
+    read: impl Future<Output = Result<V, Status>>,
 ) -> Result<V, Status>
 where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    if let Some(value) = kept.get(&key).await {
-        READS.count(["hit"]);
-        return Ok(value);
-    }
-    // In a box of its own: it is large, and mostly not needed.
-    let entry = Box::pin(kept.entry(key).or_try_insert_with(read())).await.map_err(|status| Status::clone(&status))?;
+    let entry = kept.entry(key).or_try_insert_with(read).await.map_err(|status| Status::clone(&status))?;
     READS.count([if entry.is_fresh() { "miss" } else { "hit" }]);
     Ok(entry.into_value())
 }
@@ -241,7 +238,7 @@ mod tests {
     async fn many_who_ask_at_one_time_wait_for_one_read_and_a_failure_is_not_kept() {
         let (kept, reads) = (Moka::new(10), AtomicUsize::new(0));
         let read = |answer: Result<i32, Status>| {
-            read_through(&kept, 1, async || {
+            read_through(&kept, 1, async {
                 reads.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 answer

@@ -89,9 +89,8 @@ fn search() {
 
 /// The memory of this process in bytes.
 fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()).unwrap_or(0) * 1024
+    let status = procfs::process::Process::myself().and_then(|process| process.status());
+    status.ok().and_then(|status| status.vmrss).map_or(0, |kib| kib as usize * 1024)
 }
 
 /// An OTLP message with spans as mall's own services make them.

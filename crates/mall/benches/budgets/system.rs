@@ -1,22 +1,18 @@
 //! What Linux tells of processes.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use procfs::process::{Process, Status};
+use procfs::{Current as _, LoadAverage};
 use testkit::process::Mall;
-
-/// The unit of times in `/proc/PID/stat`, the same on every Linux of today.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The CPU time that a process has taken so far, with its threads that have ended.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
-    let stat = read(pid, "stat")?;
-    // The second field is the program's name in parentheses, which may hold anything; the fourteenth and fifteenth are
-    // the times.
-    let (_, fields) = stat.rsplit_once(") ").context("an unknown form of /proc/PID/stat")?;
-    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
-    Ok(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
+    let stat = process(pid)?.stat()?;
+    #[expect(clippy::cast_precision_loss, reason = "no process takes 2^52 ticks")]
+    let seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// What a process takes of the CPU from a moment on.
@@ -39,23 +35,24 @@ impl Taking {
 
 /// The memory that a process has in use, shared pages included, in MiB.
 pub(crate) fn rss(pid: u32) -> anyhow::Result<f64> {
-    mib(&read(pid, "status")?, "VmRSS:")
+    status(pid, |status| status.vmrss)
 }
 
 /// The part of [`rss`] that is no page of a file: the process's own heap and stacks, in MiB.
 pub(crate) fn anonymous(pid: u32) -> anyhow::Result<f64> {
-    mib(&read(pid, "status")?, "RssAnon:")
+    status(pid, |status| status.rssanon)
 }
 
 /// The memory that a process has in use, each shared page divided by its users, in MiB.
 pub(crate) fn pss(pid: u32) -> anyhow::Result<f64> {
-    mib(&read(pid, "smaps_rollup")?, "Pss:")
+    let maps = process(pid)?.smaps_rollup()?.memory_map_rollup;
+    let bytes = maps.into_iter().next().and_then(|map| map.extension.map.get("Pss").copied());
+    Ok(mib(bytes.context("Linux tells no Pss of a process")?))
 }
 
 /// How busy the machine was during the last minute.
 pub(crate) fn load_average() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
+    LoadAverage::current().map_or_else(|_| "unknown".to_owned(), |load| load.one.to_string())
 }
 
 /// The process id of a service.
@@ -63,13 +60,17 @@ pub(crate) fn pid(mall: &Mall, service: &str) -> anyhow::Result<u32> {
     mall.services().get(service).copied().with_context(|| format!("{service} does not run"))
 }
 
-fn read(pid: u32, file: &str) -> anyhow::Result<String> {
-    let path = format!("/proc/{pid}/{file}");
-    fs::read_to_string(&path).with_context(|| format!("read {path}"))
+fn process(pid: u32) -> anyhow::Result<Process> {
+    Process::new(pid.try_into()?).with_context(|| format!("look at process {pid}"))
 }
 
-fn mib(text: &str, key: &str) -> anyhow::Result<f64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(key));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kib.with_context(|| format!("no {key} of a process"))? / 1024.0)
+/// A figure of `/proc/PID/status`, which are in KiB, in MiB.
+fn status(pid: u32, figure: impl FnOnce(Status) -> Option<u64>) -> anyhow::Result<f64> {
+    let kib = figure(process(pid)?.status()?).with_context(|| format!("Linux does not tell the memory of {pid}"))?;
+    Ok(mib(kib * 1024))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no process has 2^52 bytes")]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
