@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use diesel_async::AsyncPgConnection;
-use opentelemetry::metrics::BoundHistogram;
 use telemetry::{Context, KeyValue, Span, SpanKind, semconv};
 use tokio::sync::Semaphore;
 
 use crate::connection::{Connection, Writers};
 use crate::driver::Driver;
+use crate::metrics::Waits;
 use crate::sqlite::{self, AsyncSqliteConnection};
 use crate::text::Target;
 use crate::{ConnectError, Error, Migrations, PoolConfig, Url};
@@ -94,10 +94,7 @@ struct Shared<D: Driver> {
     target: Arc<Target>,
     writers: Option<Writers>,
     wait: Duration,
-    /// The pool's name, for metrics.
-    label: KeyValue,
-    /// How long callers waited for a connection.
-    wait_time: BoundHistogram<f64>,
+    waits: Waits,
 }
 
 impl<D: Driver> Connections<D> {
@@ -105,18 +102,22 @@ impl<D: Driver> Connections<D> {
         let target = Target::new(D::SYSTEM, url.namespace(), url.server());
         let label = KeyValue::new(semconv::DB_CLIENT_CONNECTION_POOL_NAME, target.namespace.clone());
         let writers = D::ONE_WRITER.then(|| Writers { queue: Arc::new(Semaphore::new(1)), wait: config.wait / 2 });
-        let wait_time = metrics::WAIT_TIME.bind(std::slice::from_ref(&label));
-        let shared =
-            Arc::new(Shared { settings, target: Arc::new(target), writers, wait: config.wait, label, wait_time });
+        let shared = Arc::new(Shared {
+            settings,
+            target: Arc::new(target),
+            writers,
+            wait: config.wait,
+            waits: Waits::new(label),
+        });
         let pool = managed::Pool::builder(Source(Arc::clone(&shared))).max_size(config.size.get()).build()?;
-        metrics::observe(&pool, &shared.label);
+        metrics::observe(&pool, shared.waits.label());
         Ok(Self { pool, shared })
     }
 
     /// A connection, waited for in turn.
     pub async fn get(&self) -> Result<Guard<D>, Error> {
         let mut get = std::pin::pin!(tokio::time::timeout(self.shared.wait, self.pool.get()));
-        let wait = Wait::start(&self.shared.wait_time);
+        let wait = Wait::start(&self.shared.waits);
         let got = match std::future::poll_fn(|cx| Poll::Ready(get.as_mut().poll(cx))).await {
             // Whatever else took time: it was not waited for.
             Poll::Ready(got) => wait.end(Duration::ZERO, got),
@@ -130,7 +131,7 @@ impl<D: Driver> Connections<D> {
             Ok(Ok(object)) => Ok(Guard(Some(object))),
             Ok(Err(error)) => Err(self.error(error)),
             Err(_) => {
-                metrics::TIMEOUTS.add(1, std::slice::from_ref(&self.shared.label));
+                self.shared.waits.count_timeout();
                 Err(Error::Busy(self.shared.wait))
             }
         }
@@ -151,7 +152,7 @@ impl<D: Driver> Connections<D> {
 
 /// A caller that may wait, and is measured when that ends: also the one that goes away before.
 struct Wait<'a> {
-    measured: &'a BoundHistogram<f64>,
+    waits: &'a Waits,
     /// What it is part of: nothing is current any more for a caller that goes away.
     context: Context,
     started: Instant,
@@ -159,8 +160,8 @@ struct Wait<'a> {
 }
 
 impl<'a> Wait<'a> {
-    fn start(measured: &'a BoundHistogram<f64>) -> Self {
-        Self { measured, context: Context::current(), started: Instant::now(), ended: false }
+    fn start(waits: &'a Waits) -> Self {
+        Self { waits, context: Context::current(), started: Instant::now(), ended: false }
     }
 
     /// Passes on what was waited for.
@@ -177,7 +178,7 @@ impl<'a> Wait<'a> {
     /// All that has a span is measured to have been long, and nothing else is.
     fn record(&mut self, took: Duration, failure: Option<&'static str>) {
         self.ended = true;
-        self.measured.record(took.as_secs_f64());
+        self.waits.record(took);
         if took > LONG_WAIT {
             let span = Span::start_before(&self.context, SpanKind::Internal, semconv::DB_WAIT, took);
             if let Some(failure) = failure {

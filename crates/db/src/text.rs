@@ -2,12 +2,15 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use opentelemetry::metrics::BoundHistogram;
-use telemetry::{KeyValue, semconv};
+use telemetry::{Bound, KeyValue, semconv};
 
 use crate::metrics;
+
+/// How long a database's statements took, by their summaries, which determine their labels.
+type Durations = Bound<String, BoundHistogram<f64>>;
 
 /// What is told of a statement.
 pub(crate) struct Text {
@@ -22,8 +25,7 @@ pub(crate) struct Text {
     attributes: Vec<KeyValue>,
     /// So many of the attributes are the metric's too.
     labels: usize,
-    /// Bound to the labels once: to look them up takes longer than to measure.
-    duration: OnceLock<BoundHistogram<f64>>,
+    durations: Arc<Durations>,
 }
 
 impl Text {
@@ -38,8 +40,8 @@ impl Text {
     }
 
     /// How long those took that did not fail.
-    pub(crate) fn duration(&self) -> &BoundHistogram<f64> {
-        self.duration.get_or_init(|| metrics::DURATION.bind(self.labels()))
+    pub(crate) fn duration(&self) -> BoundHistogram<f64> {
+        self.durations.get(self.summary.as_str(), || metrics::DURATION.bind(self.labels()))
     }
 
     fn new(target: &Target, sql: &str, shown: bool) -> Self {
@@ -72,7 +74,7 @@ impl Text {
             attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, Arc::clone(address)));
             attributes.push(KeyValue::new(semconv::SERVER_PORT, i64::from(*port)));
         }
-        Self { summary, writes, by_key, is_of_a_row, attributes, labels, duration: OnceLock::new() }
+        Self { summary, writes, by_key, is_of_a_row, attributes, labels, durations: Arc::clone(&target.durations) }
     }
 }
 
@@ -98,6 +100,7 @@ pub(crate) struct Target {
     pub(crate) namespace: Arc<str>,
     server: Option<(Arc<str>, u16)>,
     texts: RwLock<HashMap<Key, Arc<Text>>>,
+    durations: Arc<Durations>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,7 +113,7 @@ enum Key {
 
 impl Target {
     pub(crate) fn new(system: &'static str, namespace: Arc<str>, server: Option<(Arc<str>, u16)>) -> Self {
-        Self { system, namespace, server, texts: RwLock::default() }
+        Self { system, namespace, server, texts: RwLock::default(), durations: Arc::default() }
     }
 
     /// A query; `id` is that of its type, where the type determines its text.

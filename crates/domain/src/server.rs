@@ -59,6 +59,7 @@ impl Server {
         S::Future: Send + 'static,
     {
         let Self { server, access, lifecycle: _, recovery } = self;
+        // Eight kilobytes, which the futures of all callers would have room for.
         let mut serving = Box::pin(server.serve(|most| access.named_layer(make(most))));
         if let Some(recovery) = recovery {
             tokio::select! {

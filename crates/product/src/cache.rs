@@ -71,7 +71,8 @@ impl Cache {
     pub(crate) async fn find(&self, id: i64) -> Result<Product, Status> {
         let Some(kept) = &self.kept else { return Ok(self.store.find(id).await?) };
         let read = async {
-            match self.store.find(id).await {
+            // In a box, for it is large, is moved with all that holds it, and is mostly not needed.
+            match Box::pin(self.store.find(id)).await {
                 Ok(product) => Ok(Some(product)),
                 Err(Error::NotFound(_)) => Ok(None),
                 Err(error) => Err(Status::from(error)),
@@ -91,7 +92,7 @@ impl Cache {
     pub(crate) async fn list(&self, filter: Filter, page: Page) -> Result<Vec<Product>, Status> {
         let Some(kept) = &self.kept else { return Ok(self.store.list(&filter, &page).await?) };
         let key = (filter.clone(), page, kept.all_writes.load(Ordering::Acquire));
-        let read = async { Ok(self.store.list(&filter, &page).await.map(Arc::from)?) };
+        let read = async { Ok(Box::pin(self.store.list(&filter, &page)).await.map(Arc::from)?) };
         Ok(read_through(&kept.pages, key, read).await?.to_vec())
     }
 

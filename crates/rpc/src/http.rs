@@ -156,7 +156,7 @@ impl Connections {
     }
 
     /// Serves one until its end. How it ends concerns nobody but its client.
-    async fn serve<S, B>(self, Accepted { stream, peer, permit: _permit }: Accepted, service: S)
+    async fn serve<S, B>(self, accepted: Accepted, service: S)
     where
         S: Service<Request, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
@@ -164,6 +164,8 @@ impl Connections {
         B::Data: Send,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        // It counts until the end of this.
+        let Accepted { stream, peer, permit: _permit } = accepted;
         let service = service_fn(move |request: http::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));

@@ -39,7 +39,7 @@ pub mod testing;
 
 pub use config::{Batcher, Config, Limits, LogConfig, LogFormat, MetricsConfig, Propagator, Queue, Slow};
 pub use exchange::{AsStatus, Begin, Body, Exchange, ResponseFuture, Traced};
-pub use metrics::{Tally, metrics_text};
+pub use metrics::{Bound, Tally, metrics_text};
 pub use opentelemetry::trace::{SpanKind, TraceId};
 pub use opentelemetry::{Context, KeyValue};
 pub use propagate::{baggage, extract, inject};

@@ -19,7 +19,7 @@ mod process;
 mod push;
 mod tally;
 
-pub(crate) use self::bound::Bound;
+pub use self::bound::Bound;
 pub(crate) use self::push::Push;
 pub use self::tally::Tally;
 

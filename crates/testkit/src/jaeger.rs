@@ -26,8 +26,12 @@ pub async fn start() -> Option<Jaeger> {
     start_with(&[]).await
 }
 
-/// Starts Jaeger with more variables; k8s/jaeger/config.yaml says which there are.
-pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Option<Jaeger> {
+/// The same with more variables; k8s/jaeger/config.yaml says which there are.
+///
+/// # Panics
+///
+/// As [`start`].
+pub async fn start_with(variables: &[(&str, &str)]) -> Option<Jaeger> {
     let program = part::find("jaeger")?;
     let [query, query_grpc, grpc, http, health] = std::array::from_fn(|_| ports::free().to_string());
     let ui_config = part::checkout("k8s/jaeger/ui.json").display().to_string();

@@ -234,6 +234,7 @@ async fn transform(State(shared): State<Shared>, request: Request) -> Result<Res
         ids.dedup();
         let mut store = Store::new(16 * MAX_UPLOAD);
         store.insert(&batch);
+        drop(batch);
         by_ids(store.traces(&ids))
     };
     Ok(work(Ok(turn), answer).await)

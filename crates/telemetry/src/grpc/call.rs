@@ -12,11 +12,12 @@ use super::{code_name, is_server_fault};
 use crate::exchange::Exchange;
 use crate::metrics::{Bound, Calls};
 use crate::slow::Breakdown;
-use crate::{Span, semconv};
+use crate::{Span, metrics, semconv};
 
 /// What the calls of one layer have in common.
 #[derive(Debug)]
 pub(super) struct Side {
+    /// Made when they first measure: a layer may be made before there is a meter.
     calls: &'static LazyLock<Calls>,
     /// Whether only a fault of ours is an error: on the server's side.
     server: bool,
@@ -27,11 +28,20 @@ pub(super) struct Side {
 }
 
 impl Side {
-    pub(super) fn new(calls: &'static LazyLock<Calls>, server: bool, labels: Vec<KeyValue>) -> Self {
+    /// Of calls that come in.
+    pub(super) fn server() -> Self {
+        Self::new(&metrics::RPC_SERVER, true, Vec::new())
+    }
+
+    /// Of calls to a peer that has these labels.
+    pub(super) fn client(labels: Vec<KeyValue>) -> Self {
+        Self::new(&metrics::RPC_CLIENT, false, labels)
+    }
+
+    fn new(calls: &'static LazyLock<Calls>, server: bool, labels: Vec<KeyValue>) -> Self {
         Self { calls, server, labels, active: Bound::default(), duration: Bound::default() }
     }
 
-    /// What is measured besides the method and how it ended.
     pub(super) fn labels(&self) -> &[KeyValue] {
         &self.labels
     }

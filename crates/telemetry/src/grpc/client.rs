@@ -10,7 +10,7 @@ use tower::Layer;
 use super::call::{Call, Side};
 use super::{is_untraced, method};
 use crate::exchange::{Begin, Traced};
-use crate::{Span, metrics, propagate, semconv};
+use crate::{Span, propagate, semconv};
 
 /// Gives every call to a peer a span of kind CLIENT and sends the trace context and the baggage with it.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl ClientLayer {
         let port = uri.as_ref().and_then(Uri::port_u16);
         let mut target = vec![KeyValue::new(semconv::SERVER_ADDRESS, Arc::<str>::from(host))];
         target.extend(port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))));
-        Self { side: Arc::new(Side::new(&metrics::RPC_CLIENT, false, target)) }
+        Self { side: Arc::new(Side::client(target)) }
     }
 
     /// What its spans and metrics say of the target.

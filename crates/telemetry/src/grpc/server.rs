@@ -11,7 +11,7 @@ use tower::Layer;
 use super::call::{Call, Side};
 use super::{is_untraced, method};
 use crate::exchange::{Begin, Traced};
-use crate::{Span, metrics, propagate, semconv, slow};
+use crate::{Span, propagate, semconv, slow};
 
 /// Gives every call that a server answers a span of kind SERVER; health and reflection get none.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl ServerLayer {
     pub fn new<M: AsRef<str>>(methods: impl IntoIterator<Item = M>) -> Self {
         let known = |name: M| method(&format!("/{}", name.as_ref().trim_start_matches('/')));
         let methods = Arc::new(methods.into_iter().filter_map(known).collect());
-        Self { methods, side: Arc::new(Side::new(&metrics::RPC_SERVER, true, Vec::new())) }
+        Self { methods, side: Arc::new(Side::server()) }
     }
 }
 

@@ -1,13 +1,15 @@
-//! Instruments whose labels are looked up once: for each measurement, that takes the SDK most of a microsecond.
+//! Instruments whose labels are looked up once: to measure takes less time than to find the series.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{PoisonError, RwLock};
 
-/// Instruments bound to labels, by that of which the labels are made; they are kept, so keys are of a bounded set.
+/// Instruments bound to labels, by keys that determine the labels and are of a bounded set: what is bound is kept.
+///
+/// What is bound when the SDK has as many series as it keeps is a part of the one for all others, as without this.
 #[derive(Debug)]
-pub(crate) struct Bound<K, I>(RwLock<HashMap<K, I>>);
+pub struct Bound<K, I>(RwLock<HashMap<K, I>>);
 
 impl<K, I> Default for Bound<K, I> {
     fn default() -> Self {
@@ -17,7 +19,7 @@ impl<K, I> Default for Bound<K, I> {
 
 impl<K: Eq + Hash, I: Clone> Bound<K, I> {
     /// The instrument of `key`; `bind` makes it when it is first asked for.
-    pub(crate) fn get<Q>(&self, key: &Q, bind: impl FnOnce() -> I) -> I
+    pub fn get<Q>(&self, key: &Q, bind: impl FnOnce() -> I) -> I
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,

@@ -110,7 +110,8 @@ impl Fields {
     }
 }
 
-/// Adds an encoded span to a batch: one of its last scope. A batch that refused one is not to be stored.
+/// Adds an encoded span to a batch: one of its last scope. After an error the batch is of no use, for a part of the span may
+/// be in it.
 pub(crate) fn read(span: &[u8], batch: &mut Batch) -> Result<(), Invalid> {
     if SPAN.is_plain(span, DEPTH) {
         return pack(span, batch);

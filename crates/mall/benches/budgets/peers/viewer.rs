@@ -100,12 +100,12 @@ async fn ours() -> anyhow::Result<(Child, Side)> {
         ("OTLP_GRPC", &grpc),
         ("OTLP_HTTP", &http),
         ("ADMIN", &admin),
-        // So much that it need not forget any, for Jaeger does not.
+        // So much that it need not forget any; nor does Jaeger.
         ("MEMORY", "1GiB"),
     ] {
         command.env(format!("MALL__{name}"), value);
     }
-    let viewer = command.spawn()?;
+    let mut viewer = command.spawn()?;
     let pid = viewer.id().context("the viewer has ended")?;
     let side = Side { otlp: format!("http://{http}"), query: format!("http://{listen}"), pid };
     let client = testkit::http::Client::default();
@@ -114,13 +114,16 @@ async fn ours() -> anyhow::Result<(Child, Side)> {
         if client.try_send(request).await.is_ok_and(|answer| answer.status() == 200) {
             return Ok((viewer, side));
         }
+        ensure!(viewer.try_wait()?.is_none(), "the viewer has ended");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
 /// Jaeger that answers.
 async fn theirs() -> anyhow::Result<(Jaeger, Side)> {
-    let jaeger = jaeger::start().await.context("Jaeger is missing: scripts/parts jaeger")?;
+    let jaeger = jaeger::start_with(&[("JAEGER_MAX_TRACES", "1000000")])
+        .await
+        .context("Jaeger is missing: scripts/parts jaeger")?;
     let side = Side { otlp: jaeger.otlp_http.clone(), query: jaeger.query.clone(), pid: jaeger.process.pid() };
     Ok((jaeger, side))
 }
