@@ -114,7 +114,7 @@ compare: setup ## measures us beside grpc-gateway, the same services in Go, and 
 	@scripts/parts jaeger jaeger-ui postgres >/dev/null
 	@bench/go/build >/dev/null
 	$(CARGO) bench $(BENCHED) --no-run --bench budgets
-	@$(CARGO) bench --locked -p mall --quiet --bench budgets -- $(or $(GROUPS),$(PEERS))
+	@$(CARGO) bench $(BENCHED) --quiet --bench budgets -- $(or $(GROUPS),$(PEERS))
 
 screenshots: setup ## draws the pictures of the documentation anew, from real traces and metrics in Chromium
 	@mkdir -p docs
