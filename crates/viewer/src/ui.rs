@@ -13,8 +13,20 @@ use tower::ServiceExt as _;
 /// Names of assets contain a hash of their content, so a browser may keep them.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// What the UI is told: there are no metrics for its monitor and no archive.
-const SETTINGS: &str = r#"JAEGER_CONFIG = {"monitor":{"menuEnabled":false},"archiveEnabled":false};"#;
+/// What the UI is told: there are no metrics for its monitor and no archive. Its words for an empty monitor are asked for even
+/// so, by whoever has kept the address of that page.
+const SETTINGS: &str = r#"JAEGER_CONFIG = {
+  archiveEnabled: false,
+  monitor: {
+    menuEnabled: false,
+    emptyState: {
+      mainTitle: "No metrics here",
+      subTitle: "This viewer keeps traces alone.",
+      description: "With `make observe`, Jaeger and Prometheus fill this page.",
+      button: { text: "Search traces", onClick: () => window.location.assign("/search") },
+    },
+  },
+};"#;
 
 /// The UI's page at every path that is no API, and its assets below `/static`.
 pub(crate) async fn router() -> Router {

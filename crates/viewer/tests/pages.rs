@@ -35,6 +35,7 @@ async fn every_page_of_the_ui_works() {
     compare(&browser, &ui).await;
     architecture(&browser, &ui).await;
     assert!(browser.problems().is_empty(), "{:#?}", browser.problems());
+    monitor(&browser, &ui).await;
     drop(browser);
     lifecycle.drain();
     serving.await.unwrap().unwrap();
@@ -86,6 +87,15 @@ async fn architecture(browser: &Browser, ui: &str) {
     browser.wait_for_text_in(".DAG", "user.rpc").await;
     browser.wait_until("document.querySelectorAll('.DAG path[marker-end]').length", &json!(1)).await;
     picture(browser, "architecture").await;
+}
+
+/// A page without a place in the menu: it asks for metrics, is told that there are none, and says so.
+async fn monitor(browser: &Browser, ui: &str) {
+    browser.open(&format!("{ui}/monitor")).await;
+    browser.wait_for_text("This viewer keeps traces alone.").await;
+    picture(browser, "monitor").await;
+    let others: Vec<_> = browser.problems().into_iter().filter(|it| !it.contains("/api/metrics/")).collect();
+    assert!(others.is_empty(), "{others:#?}");
 }
 
 /// Keeps a picture where `MALL_TEST_PICTURES` says, for a person to look at.
