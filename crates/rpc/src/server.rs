@@ -187,11 +187,12 @@ impl Server {
             .map_request(move |request| believe(&config.trusted_gateways, request))
             .layer(DeadlineLayer::new(config.timeout, config.max_timeout, cut_off.clone()))
             .layer(AdmissionLayer::new(methods, bounds))
-            .option_layer(config.faults.then_some(FaultLayer))
             .map_request(|request| {
                 telemetry::handling();
                 request
             })
+            // What a caller asks for is as if the handler were slow, or failed.
+            .option_layer(config.faults.then_some(FaultLayer))
             .map_response(blame_sender)
             .into_inner();
         let router = tonic::transport::Server::builder()
