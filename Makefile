@@ -13,7 +13,7 @@ DENY = "$$(scripts/parts cargo-deny)"
 	test cluster-test fuzz soak check fmt lint lint-k8s deny sbom docs docs-telemetry bench compare screenshots clean
 
 help: ## lists the targets (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## installs what building needs besides Rust: protoc, for one dependency
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it from https://rustup.rs" >&2; exit 1; }

@@ -103,7 +103,7 @@ Examples:
 Operations are due at fixed times, whatever the mall does; a time is counted from when its operation was due, and failed
 ones count too. No more than 10000 are under way at once. Ctrl-C or SIGTERM ends early and still prints the table.
 Without a terminal a line on standard error says every 10 s how far it is. Each start makes new users, who log in again
-before their tokens end. The exit code is 1 if any operation failed.")]
+before their tokens end. The exit code is 1 if any operation failed, unless faults were asked for.")]
     Load(load::Options),
     /// Shows what a service would run with, secrets masked, and where each value comes from
     #[command(after_help = "\

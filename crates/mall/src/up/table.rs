@@ -54,6 +54,6 @@ fn next(plan: &Plan, data: &DataDir) -> Vec<String> {
         lines.push(format!("open http://{api}/docs"));
     }
     lines.extend(at("user.rpc").map(|rpc| format!("grpcurl -plaintext {rpc} list")));
-    lines.extend(plan.viewer().or(elsewhere).map(|url| format!("open {url}/search?service=user.api")));
+    lines.extend(plan.viewer().or(elsewhere).map(|url| format!("open {url}/search?service=user.api&limit=20")));
     lines
 }
