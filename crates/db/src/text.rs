@@ -1,16 +1,15 @@
 //! What is told of a statement, made once for each that diesel's types determine.
 
 use std::any::TypeId;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use opentelemetry::metrics::BoundHistogram;
-use telemetry::{Bound, KeyValue, semconv};
+use telemetry::{KeyValue, Memo, semconv};
 
 use crate::metrics;
 
 /// How long a database's statements took, by their summaries, which determine their labels.
-type Durations = Bound<String, BoundHistogram<f64>>;
+type Durations = Memo<String, BoundHistogram<f64>>;
 
 /// What is told of a statement.
 pub(crate) struct Text {
@@ -99,7 +98,7 @@ pub(crate) struct Target {
     pub(crate) system: &'static str,
     pub(crate) namespace: Arc<str>,
     server: Option<(Arc<str>, u16)>,
-    texts: RwLock<HashMap<Key, Arc<Text>>>,
+    texts: Memo<Key, Arc<Text>>,
     durations: Arc<Durations>,
 }
 
@@ -113,13 +112,13 @@ enum Key {
 
 impl Target {
     pub(crate) fn new(system: &'static str, namespace: Arc<str>, server: Option<(Arc<str>, u16)>) -> Self {
-        Self { system, namespace, server, texts: RwLock::default(), durations: Arc::default() }
+        Self { system, namespace, server, texts: Memo::default(), durations: Arc::default() }
     }
 
     /// A query; `id` is that of its type, where the type determines its text.
     pub(crate) fn query(&self, id: Option<TypeId>, sql: impl FnOnce() -> String) -> Arc<Text> {
         match id {
-            Some(id) => self.remembered(Key::Query(id), || Text::new(self, &sql(), true)),
+            Some(id) => self.texts.get(&Key::Query(id), || Arc::new(Text::new(self, &sql(), true))),
             None => {
                 // Written by hand, it may hold values.
                 let sql = sql();
@@ -130,21 +129,12 @@ impl Target {
 
     /// A statement of ours without values: `BEGIN`.
     pub(crate) fn word(&self, word: &'static str) -> Arc<Text> {
-        self.remembered(Key::Word(word), || Text::new(self, word, true))
+        self.texts.get(&Key::Word(word), || Arc::new(Text::new(self, word, true)))
     }
 
     /// Statements whose text may hold values: it is not shown.
     pub(crate) fn batch(&self, sql: &str) -> Arc<Text> {
         Arc::new(Text::new(self, sql, false))
-    }
-
-    fn remembered(&self, key: Key, make: impl FnOnce() -> Text) -> Arc<Text> {
-        if let Some(text) = self.texts.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Arc::clone(text);
-        }
-        let text = Arc::new(make());
-        self.texts.write().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&text));
-        text
     }
 }
 

@@ -11,9 +11,8 @@ use tonic::Code;
 use tower::Layer;
 
 use crate::exchange::{Begin, Exchange, Traced};
-use crate::metrics::Bound;
 use crate::slow::Breakdown;
-use crate::{Span, metrics, propagate, semconv, slow};
+use crate::{Memo, Span, metrics, propagate, semconv, slow};
 
 /// The template of the route that answered, `/api/product/{id}`; the router puts it into the answer's extensions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,8 +69,8 @@ struct Measured {
 }
 
 /// By method and scheme.
-static ACTIVE: LazyLock<Bound<[&'static str; 2], BoundUpDownCounter<i64>>> = LazyLock::new(Bound::default);
-static DURATION: LazyLock<Bound<Measured, BoundHistogram<f64>>> = LazyLock::new(Bound::default);
+static ACTIVE: LazyLock<Memo<[&'static str; 2], BoundUpDownCounter<i64>>> = LazyLock::new(Memo::default);
+static DURATION: LazyLock<Memo<Measured, BoundHistogram<f64>>> = LazyLock::new(Memo::default);
 
 impl Measured {
     fn active(&self) -> BoundUpDownCounter<i64> {

@@ -27,6 +27,7 @@ mod fake;
 pub mod grpc;
 pub mod http;
 mod log;
+mod memo;
 mod metrics;
 mod propagate;
 mod queue;
@@ -39,7 +40,8 @@ pub mod testing;
 
 pub use config::{Batcher, Config, Limits, LogConfig, LogFormat, MetricsConfig, Propagator, Queue, Slow};
 pub use exchange::{AsStatus, Begin, Body, Exchange, ResponseFuture, Traced};
-pub use metrics::{Bound, Tally, metrics_text};
+pub use memo::Memo;
+pub use metrics::{Tally, metrics_text};
 pub use opentelemetry::trace::{SpanKind, TraceId};
 pub use opentelemetry::{Context, KeyValue};
 pub use propagate::{baggage, extract, inject};

@@ -14,12 +14,10 @@ use prometheus::TextEncoder;
 
 use crate::semconv::{self, Metric, metric};
 
-mod bound;
 mod process;
 mod push;
 mod tally;
 
-pub use self::bound::Bound;
 pub(crate) use self::push::Push;
 pub use self::tally::Tally;
 

@@ -10,9 +10,9 @@ use tonic::Code;
 
 use super::{code_name, is_server_fault};
 use crate::exchange::Exchange;
-use crate::metrics::{Bound, Calls};
+use crate::metrics::Calls;
 use crate::slow::Breakdown;
-use crate::{Span, metrics, semconv};
+use crate::{Memo, Span, metrics, semconv};
 
 /// What the calls of one layer have in common.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Side {
     server: bool,
     /// What is measured besides the method and how it ended.
     labels: Vec<KeyValue>,
-    active: Bound<&'static str, BoundUpDownCounter<i64>>,
-    duration: Bound<(&'static str, Code), BoundHistogram<f64>>,
+    active: Memo<&'static str, BoundUpDownCounter<i64>>,
+    duration: Memo<(&'static str, Code), BoundHistogram<f64>>,
 }
 
 impl Side {
@@ -39,7 +39,7 @@ impl Side {
     }
 
     fn new(calls: &'static LazyLock<Calls>, server: bool, labels: Vec<KeyValue>) -> Self {
-        Self { calls, server, labels, active: Bound::default(), duration: Bound::default() }
+        Self { calls, server, labels, active: Memo::default(), duration: Memo::default() }
     }
 
     pub(super) fn labels(&self) -> &[KeyValue] {

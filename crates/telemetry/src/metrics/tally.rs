@@ -1,11 +1,11 @@
 //! A counter of what happens, by how it ended.
 
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{BoundCounter, Counter};
+use opentelemetry::metrics::BoundCounter;
 
-use super::Bound;
+use crate::Memo;
 use crate::semconv::Metric;
 
 /// A counter whose attributes' values are words of a bounded set; made when it first counts.
@@ -18,15 +18,14 @@ use crate::semconv::Metric;
 #[derive(Debug)]
 pub struct Tally {
     metric: Metric,
-    counter: OnceLock<Counter<u64>>,
     /// By the values.
-    counters: LazyLock<Bound<Vec<&'static str>, BoundCounter<u64>>>,
+    counters: LazyLock<Memo<Vec<&'static str>, BoundCounter<u64>>>,
 }
 
 impl Tally {
     /// A tally of `metric`, which is a counter.
     pub const fn new(metric: Metric) -> Self {
-        Self { metric, counter: OnceLock::new(), counters: LazyLock::new(Bound::default) }
+        Self { metric, counters: LazyLock::new(Memo::default) }
     }
 
     /// Shows these as 0 until they are counted: of a series that begins with 1, nobody sees that it grew.
@@ -46,7 +45,7 @@ impl Tally {
         let counter = self.counters.get(values.as_slice(), || {
             let keys = self.metric.attributes.iter();
             let labels: Vec<_> = keys.zip(values).map(|(key, value)| KeyValue::new(*key, value)).collect();
-            self.counter.get_or_init(|| self.metric.counter()).bind(&labels)
+            self.metric.counter().bind(&labels)
         });
         counter.add(count);
     }
