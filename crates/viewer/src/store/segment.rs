@@ -157,11 +157,10 @@ impl Segment {
 
     fn operation(&mut self, span: &Packed, batch: &Batch, known: &mut Known) -> u32 {
         let scope = self.scope(span.scope, &batch.origins, known);
-        let called = Called { scope, kind: span.kind, name: &batch.names[span.name.clone()] };
-        if let Some(number) = self.operations.get_index_of(&called) {
+        let (kind, name) = (span.kind, &batch.names[span.name.clone()]);
+        if let Some(number) = self.operations.get_index_of(&Called { scope, kind, name }) {
             return number as u32;
         }
-        let Called { kind, name, .. } = called;
         self.text += name.len();
         self.operations.insert_full(Operation { scope, kind, name: name.into() }).0 as u32
     }
