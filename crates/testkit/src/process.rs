@@ -22,6 +22,10 @@ pub use self::system::{children, gone, signal};
 pub use crate::http::json;
 use crate::http::{Client, Error};
 
+/// The services of a whole mall: each is a process, and sends spans and metrics.
+pub const SERVICES: [&str; 8] =
+    ["user.api", "product.api", "order.api", "pay.api", "user.rpc", "product.rpc", "order.rpc", "pay.rpc"];
+
 /// How long a mall may take to start, and to stop; tests on a busy machine are slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,9 @@
 //! Sizes: the whole mall on a small node.
 
+use testkit::process::SERVICES;
+
 use crate::overlay::{Workload, overlays, text};
-use crate::process::{SERVICES, workload};
+use crate::process::workload;
 
 /// Bytes, or thousandths of a processor, as Kubernetes writes them.
 fn quantity(text: &str) -> u64 {

@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use testkit::process::SERVICES;
+
 use crate::overlay::{NAME, overlays};
-use crate::process::{self, SERVICES, workload};
+use crate::process::{self, workload};
 
 /// Whoever is not a pod of the mall.
 pub(crate) const OUTSIDE: &str = "outside";

@@ -1,9 +1,10 @@
 //! Hardening: what every pod has, whatever it runs, so that a mistake in one gives little to whoever makes use of it.
 
 use serde_json::{Value, json};
+use testkit::process::SERVICES;
 
 use crate::overlay::{Overlay, Workload, list, name, overlays, text};
-use crate::process::{SERVICES, workload};
+use crate::process::workload;
 
 /// Calls `check` for each workload of each overlay, with words for where it is.
 fn each_workload(check: impl Fn(&Overlay, &Workload<'_>, &str)) {

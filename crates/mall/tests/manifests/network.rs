@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use testkit::process::SERVICES;
 
 use crate::edges::{self, Edge, OUTSIDE, assert_same};
 use crate::overlay::{Overlay, Workload, every_workload, list, name, overlays, text};
-use crate::process::{SERVICES, workload};
+use crate::process::workload;
 
 /// Policies about what is no call of the mall: questions to the DNS, proxies, and the API server.
 const NO_CALLS: [&str; 3] = ["default", "mesh", "kubernetes"];

@@ -1,7 +1,9 @@
 //! Ports: a Service, its container and the process in it mean the same ones, and say what is spoken there.
 
+use testkit::process::SERVICES;
+
 use crate::overlay::{list, name, overlays, text};
-use crate::process::{self, SERVICES, workload};
+use crate::process::{self, workload};
 
 /// What is spoken at a port, by its name; Linkerd knows no other words, and reads nothing of a port called `grpc`.
 fn app_protocol(port: &str) -> &'static str {

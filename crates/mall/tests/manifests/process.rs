@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use testkit::process::SERVICES;
+
 use crate::overlay::{Overlay, Workload, list, text, texts};
 
-/// The processes that a cluster runs, each in a workload of the same name, with a hyphen.
-pub(crate) const SERVICES: [&str; 8] =
-    ["user.api", "product.api", "order.api", "pay.api", "user.rpc", "product.rpc", "order.rpc", "pay.rpc"];
-
-/// How a cluster calls a process.
+/// The workload of a process in a cluster: of the same name, with a hyphen.
 pub(crate) fn workload(process: &str) -> String {
     process.replace('.', "-")
 }

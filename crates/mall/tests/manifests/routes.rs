@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use testkit::process::SERVICES;
 
 use crate::overlay::{annotations, list, name, overlays, text};
-use crate::process::{SERVICES, workload};
+use crate::process::workload;
 
 /// NO_SIDE_EFFECTS and IDEMPOTENT of google.protobuf.MethodOptions.IdempotencyLevel.
 const IDEMPOTENT: [i32; 2] = [1, 2];

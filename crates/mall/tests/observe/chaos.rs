@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use testkit::collector::{self, Collector};
 use testkit::jaeger::{self, Jaeger};
-use testkit::process::{Mall, Signal, gone, signal};
+use testkit::process::{Mall, SERVICES, Signal, gone, signal};
 use testkit::relay::{Mood, Relay};
 use testkit::{eventually, exposition};
 
-use crate::support::{Account, Books, Crowd, SERVICES, alone, mall};
+use crate::support::{Account, Books, Crowd, alone, mall};
 
 const SHOPPERS: usize = 3;
 

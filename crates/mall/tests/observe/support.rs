@@ -10,16 +10,12 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::Response;
 use serde_json::{Value, json};
-use testkit::process::{Builder, Mall, json as body};
+use testkit::process::{Builder, Mall, SERVICES, json as body};
 use testkit::shopper::{Shopper, call_back, number, trace_id};
 use testkit::{eventually, exposition};
 use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) const MALL: &str = env!("CARGO_BIN_EXE_mall");
-
-/// All that send spans.
-pub(crate) const SERVICES: [&str; 8] =
-    ["user.api", "product.api", "order.api", "pay.api", "user.rpc", "product.rpc", "order.rpc", "pay.rpc"];
 
 /// Each of the tests that wait here takes all of a small machine.
 pub(crate) async fn alone() -> MutexGuard<'static, ()> {

@@ -14,7 +14,7 @@ use db::{Pool, PoolConfig};
 use procfs::process::Process;
 use serde_json::Value;
 use testkit::database::Server;
-use testkit::process::{Mall, Signal, signal};
+use testkit::process::{Mall, SERVICES, Signal, signal};
 use testkit::requirement;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -39,9 +39,6 @@ const ROUND: Duration = Duration::from_secs(6);
 const BEFORE: Duration = Duration::from_secs(1);
 /// How long it stays broken.
 const BROKEN: Duration = Duration::from_secs(2);
-
-const SERVICES: [&str; 8] =
-    ["user.api", "product.api", "order.api", "pay.api", "user.rpc", "product.rpc", "order.rpc", "pay.rpc"];
 
 /// A connection between processes that can be broken.
 struct Cable {
