@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::part::{self, Log, Part};
 use crate::process::{self, Signal};
@@ -56,7 +57,20 @@ impl Daemon {
     ///
     /// Panics if it does not run.
     pub fn pid(&self) -> u32 {
-        self.part.as_ref().and_then(Part::pid).unwrap_or_else(|| panic!("{} does not run", self.program.display()))
+        self.part().pid().expect("a part that runs has told its process id")
+    }
+
+    /// How long its last start took it until it was ready.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not run.
+    pub fn ready_after(&self) -> Duration {
+        self.part().ready_after()
+    }
+
+    fn part(&self) -> &Part {
+        self.part.as_ref().unwrap_or_else(|| panic!("{} does not run", self.program.display()))
     }
 
     /// Makes it hang: its ports stay open, and what is sent there gets no answer.

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -82,6 +82,7 @@ pub(crate) struct Part {
     child: Child,
     /// That of the part itself, once it has started.
     pid: Option<u32>,
+    ready_after: Duration,
     input: Option<ChildStdin>,
 }
 
@@ -95,11 +96,13 @@ impl Part {
     ) -> (Self, T) {
         let (mut part, output) = Self::spawn(UNTIL_INPUT_CLOSES, command, directory);
         let mut lines = lines(output, log.clone());
-        let pid = &mut part.pid;
+        let (pid, ready_after) = (&mut part.pid, &mut part.ready_after);
         let reading = async {
             *pid = lines.recv().await?.parse().ok();
+            let began = Instant::now();
             while let Some(line) = lines.recv().await {
                 if let Some(found) = ready(&line) {
+                    *ready_after = began.elapsed();
                     return Some(found);
                 }
             }
@@ -112,6 +115,11 @@ impl Part {
     /// The process id of a part that was started; it may have ended.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    /// How long it took from when the shell became it until it was ready.
+    pub(crate) fn ready_after(&self) -> Duration {
+        self.ready_after
     }
 
     /// Starts a command with our two pipes as its descriptors 3 and 4.
@@ -129,7 +137,7 @@ impl Part {
         shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = shell.spawn().expect("start a shell");
         let output = child.stdout.take().expect("the shell's output");
-        (Self { input: child.stdin.take(), child, pid: None }, output)
+        (Self { input: child.stdin.take(), child, pid: None, ready_after: Duration::ZERO }, output)
     }
 
     /// What the part reads, as descriptor 3.

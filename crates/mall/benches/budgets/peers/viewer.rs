@@ -2,7 +2,6 @@
 //! soon it is there.
 
 use std::ops::Range;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -11,11 +10,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message as _;
+use testkit::daemon::Daemon;
 use testkit::jaeger::{self, Jaeger};
 use testkit::otlp::Sink;
 use testkit::process::{Mall, json};
 use testkit::shopper::Shopper;
-use tokio::process::{Child, Command};
 
 use super::ratio;
 use crate::report::{Goal, Row, number};
@@ -33,18 +32,16 @@ const STARTS: usize = 5;
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     on_one_thread(async {
         let spans = real().await?;
+        let ((mut viewer, _), (mut jaeger, _)) = (ours().await, theirs().await?);
         let mut starts = [Vec::new(), Vec::new()];
         for _ in 0..STARTS {
-            let began = Instant::now();
-            drop(ours().await?);
-            starts[0].push(began.elapsed().as_secs_f64() * 1e3);
-            let began = Instant::now();
-            drop(theirs().await?);
-            starts[1].push(began.elapsed().as_secs_f64() * 1e3);
+            starts[0].push(start_again(&mut viewer).await);
+            starts[1].push(start_again(&mut jaeger.process).await);
         }
+        drop((viewer, jaeger));
         let (mut taken, mut searches) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for _ in 0..ROUNDS {
-            let ((_viewer, ours), (_jaeger, theirs)) = (ours().await?, theirs().await?);
+            let ((_viewer, ours), (_jaeger, theirs)) = (ours().await, theirs().await?);
             for (index, side) in [ours, theirs].into_iter().enumerate() {
                 taken[index].push(side.take(&spans).await?);
                 searches[index].push(side.search().await?);
@@ -90,42 +87,38 @@ struct Taken {
     memory: f64,
 }
 
-/// A viewer by itself that answers, as Jaeger is: with both cores, and not with what `mall up` leaves it of them.
-async fn ours() -> anyhow::Result<(Child, Side)> {
+/// A viewer by itself that is ready, as Jaeger is: with both cores, and not with what `mall up` leaves it of them.
+async fn ours() -> (Daemon, Side) {
     let [listen, grpc, http, admin] = std::array::from_fn(|_| testkit::ports::free().to_string());
-    let mut command = Command::new(MALL);
-    command.args(["serve", "viewer"]).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    for (name, value) in [
+    let variables = [
         ("LISTEN", listen.as_str()),
         ("OTLP_GRPC", &grpc),
         ("OTLP_HTTP", &http),
         ("ADMIN", &admin),
         // So much that it need not forget any; nor does Jaeger.
         ("MEMORY", "1GiB"),
-    ] {
-        command.env(format!("MALL__{name}"), value);
-    }
-    let mut viewer = command.spawn()?;
-    let pid = viewer.id().context("the viewer has ended")?;
-    let side = Side { otlp: format!("http://{http}"), query: format!("http://{listen}"), pid };
-    let client = testkit::http::Client::default();
-    loop {
-        let request = http::Request::get(format!("{}/api/services", side.query)).body(Default::default())?;
-        if client.try_send(request).await.is_ok_and(|answer| answer.status() == 200) {
-            return Ok((viewer, side));
-        }
-        ensure!(viewer.try_wait()?.is_none(), "the viewer has ended");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    ];
+    let variables = variables.map(|(name, value)| (format!("MALL__{name}"), value.to_owned()));
+    let arguments = vec!["serve".into(), "viewer".into()];
+    let viewer = Daemon::start(MALL.into(), arguments, variables.into(), "serving ui=").await;
+    let side = Side { otlp: format!("http://{http}"), query: format!("http://{listen}"), pid: viewer.pid() };
+    (viewer, side)
 }
 
-/// Jaeger that answers.
+/// Jaeger that is ready.
 async fn theirs() -> anyhow::Result<(Jaeger, Side)> {
     let jaeger = jaeger::start_with(&[("JAEGER_MAX_TRACES", "1000000")])
         .await
         .context("Jaeger is missing: scripts/parts jaeger")?;
     let side = Side { otlp: jaeger.otlp_http.clone(), query: jaeger.query.clone(), pid: jaeger.process.pid() };
     Ok((jaeger, side))
+}
+
+/// How long it takes until it is ready, in milliseconds.
+async fn start_again(process: &mut Daemon) -> f64 {
+    process.kill();
+    process.start_again().await;
+    process.ready_after().as_secs_f64() * 1e3
 }
 
 /// The spans of orders that a mall has made.
