@@ -16,7 +16,7 @@ use tonic_types::StatusExt as _;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every service that has a key.
-pub const SERVICES: [&str; 4] = ["user.rpc", "product.rpc", "order.rpc", "pay.rpc"];
+const SIGNERS: [&str; 4] = ["user.rpc", "product.rpc", "order.rpc", "pay.rpc"];
 
 /// The keys of all services and of the payment provider.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Default for Keys {
     /// New ones.
     fn default() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        auth::keys::generate(dir.path(), &SERVICES).expect("make keys");
+        auth::keys::generate(dir.path(), &SIGNERS).expect("make keys");
         auth::callback::generate(dir.path(), "sandbox").expect("make a secret");
         Self { dir: dir.path().to_owned(), _own: Some(dir) }
     }
@@ -75,7 +75,7 @@ impl Keys {
     /// Panics if a good token is taken for none, but for callbacks, which are known by their signatures.
     pub async fn admitted(&self, channel: &rpc::Channel, name: &str, method: &str) -> String {
         let mut callers = vec![("anyone", None), ("user", Some(self.user(7))), ("admin", Some(self.admin(8)))];
-        callers.extend(SERVICES.map(|service| (service, Some(self.service(service, name)))));
+        callers.extend(SIGNERS.map(|service| (service, Some(self.service(service, name)))));
         let mut admitted = Vec::new();
         for (caller, token) in callers {
             match call(channel, method, token.as_deref()).await {

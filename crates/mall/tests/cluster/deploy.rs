@@ -6,11 +6,12 @@ use std::process::Stdio;
 use http::Request;
 use serde_json::Value;
 use testkit::http::{Client, json};
+use testkit::process::SERVICES;
 use testkit::trace::Trace;
 use testkit::{eventually, part};
 use tokio::process::Command;
 
-use crate::kubectl::{Cluster, SERVICES, deploy, mall, name};
+use crate::kubectl::{Cluster, deploy, mall, name};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trace_of_an_order_is_whole_and_says_which_pods_made_it() {

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use testkit::part::checkout;
+use testkit::process::SERVICES;
 use testkit::requirement;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -15,9 +16,10 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 /// The namespace of the mall.
 pub(crate) const NAMESPACE: &str = "mall";
 
-/// The services that have replicas.
-pub(crate) const SERVICES: [&str; 8] =
-    ["user-api", "product-api", "order-api", "pay-api", "user-rpc", "product-rpc", "order-rpc", "pay-rpc"];
+/// The services, as their deployments are called.
+pub(crate) fn services() -> [String; 8] {
+    SERVICES.map(|service| service.replace('.', "-"))
+}
 
 /// A mall in a cluster, which this test has for itself.
 pub(crate) struct Cluster {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use testkit::exposition;
 
-use crate::kubectl::{Cluster, SERVICES, mall, name};
+use crate::kubectl::{Cluster, mall, name, services};
 use crate::load::Load;
 
 /// The gRPC services that shoppers keep busy, who log in once, and the admin port of each.
@@ -15,7 +15,7 @@ const BUSY: [(&str, u16); 3] = [("product-rpc", 19001), ("order-rpc", 19002), ("
 async fn each_service_restarts_and_nobody_notices() {
     let Some(cluster) = mall().await else { return };
     let load = Load::start(&cluster, 40).await;
-    for service in SERVICES {
+    for service in services() {
         let deployment = format!("deployment/{service}");
         cluster.kubectl(&["rollout", "restart", &deployment]).await;
         cluster.rolled_out(&deployment).await;
@@ -40,8 +40,8 @@ async fn services_scale_and_lose_a_pod_and_each_replica_has_its_share() {
         let spread = shares.len() == 3 && fair > 1.0 && shares.iter().all(|share| *share >= fair / 3.0);
         assert!(spread, "{service} is not spread: {shares:?}");
     }
-    for service in SERVICES {
-        let pods = cluster.pods(service).await;
+    for service in services() {
+        let pods = cluster.pods(&service).await;
         cluster.kubectl(&["delete", "pod", name(&pods[0]), "--wait=false"]).await;
         cluster.rolled_out(&format!("deployment/{service}")).await;
     }
@@ -54,7 +54,7 @@ async fn services_scale_and_lose_a_pod_and_each_replica_has_its_share() {
 
 async fn scale(cluster: &Cluster, replicas: u32) {
     let replicas = format!("--replicas={replicas}");
-    let workloads = SERVICES.map(|service| format!("deployment/{service}"));
+    let workloads = services().map(|service| format!("deployment/{service}"));
     let workloads: Vec<_> = workloads.iter().map(String::as_str).collect();
     cluster.kubectl(&[&["scale", &replicas], &workloads[..]].concat()).await;
     for workload in workloads {

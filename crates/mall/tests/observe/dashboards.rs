@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::Value;
+use testkit::process::SERVICES;
 
 use crate::promql;
 use crate::rules::{checkout, files};
@@ -57,10 +58,10 @@ impl Panel {
     }
 
     /// The services that it is of; none where it is of all at once.
-    pub(crate) fn services<'a>(&self, all: &'a [String]) -> Vec<&'a str> {
+    pub(crate) fn services(&self) -> Vec<&'static str> {
         let of = OF.iter().find(|(title, _)| self.dashboard == "mall-service" && self.title == *title);
         let of = |service: &&str| of.is_none_or(|(_, services)| services.contains(service));
-        all.iter().map(String::as_str).filter(of).collect()
+        SERVICES.into_iter().filter(of).collect()
     }
 }
 

@@ -118,8 +118,8 @@ async fn has_data(prometheus: &Prometheus, expression: &str) -> bool {
     prometheus.query(expression).await.iter().any(|sample| !sample.value.is_nan())
 }
 
-/// The services that the dashboard's variable offers: all of mall's, once Prometheus has evaluated the rule of each.
-async fn services(prometheus: &Prometheus) -> Vec<String> {
+/// Waits until the dashboard's variable offers all services and nothing else: Prometheus evaluates a rule for each.
+async fn every_service_is_offered(prometheus: &Prometheus) {
     let (_, dashboard) = dashboards().into_iter().find(|(name, _)| name == "service").unwrap();
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     assert_eq!(variables.len(), 1);
@@ -130,17 +130,17 @@ async fn services(prometheus: &Prometheus) -> Vec<String> {
     testkit::eventually("the variable has a value for each service", async || {
         let found = prometheus.query(metric).await;
         let values: BTreeSet<_> = found.into_iter().map(|mut sample| sample.labels.remove(label).unwrap()).collect();
-        (values == all).then(|| values.into_iter().collect())
+        (values == all).then_some(())
     })
-    .await
+    .await;
 }
 
 /// Every query of every panel, for each service where it is of one; with whether it may be empty.
-fn queries(services: &[String]) -> BTreeMap<String, (String, bool)> {
+fn queries() -> BTreeMap<String, (String, bool)> {
     let mut queries = BTreeMap::new();
     for panel in panels() {
         for expression in panel.expressions() {
-            let of = if expression.contains("$service") { panel.services(services) } else { vec![""] };
+            let of = if expression.contains("$service") { panel.services() } else { vec![""] };
             for service in of {
                 let name = format!("{}: {} {service}", panel.dashboard, panel.title);
                 queries.insert(filled_in(expression, service), (name, panel.quiet()));
@@ -211,8 +211,8 @@ async fn all_that_is_asked_for_is_there() {
         .start()
         .await;
     let asking = async {
-        let services = services(prometheus).await;
-        let queries = queries(&services);
+        every_service_is_offered(prometheus).await;
+        let queries = queries();
         let mut wrong = unanswered(prometheus, &queries).await;
         for query in queries.keys().filter(|query| query.contains("traces_span_metrics_duration")) {
             if !leads_to_a_trace(prometheus, query).await {
